@@ -1,0 +1,5 @@
+"""``python -m unbabble``"""
+
+from unbabble.cli import main
+
+main()

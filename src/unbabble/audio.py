@@ -1,0 +1,240 @@
+"""Decode any file block by block, resample, write."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from unbabble.errors import AudioError, OutputError
+
+Samples = NDArray[np.float32]
+
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".mov", ".mkv", ".webm"}
+    | {".aif", ".aiff", ".au", ".caf", ".wma"}
+)
+RATES_HZ = (8_000, 192_000)
+SHORTEST_S = 0.025
+BLOCK = 1 << 16  # samples
+STREAMED_WAV = 0x7FFFF000  # bytes: writers that cannot go back to the header declare at least this much
+DECODE_ERRORS = (av.FFmpegError, soundfile.SoundFileError, OSError, ValueError, EOFError)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An open recording: blocks of (channels, samples) float32, full scale 1, that come once, in order."""
+
+    path: Path
+    sample_rate: int  # Hz
+    n_channels: int
+    duration_s: float | None  # as far as its header tells
+    blocks: Iterator[Samples]
+
+
+@contextmanager
+def open_recording(path: Path) -> Iterator[Recording]:
+    """Open a file for decoding: soundfile first, PyAV for what that cannot read, and for mp3.
+
+    Raises AudioError, on opening or while the blocks are read, where the file is missing, no audio, empty,
+    cut short, of a sample rate outside 8 to 192 kHz, or holds samples that are no numbers.
+    """
+    if not path.exists():
+        raise AudioError(f"{path}: no such file")
+    if not path.is_file():
+        raise AudioError(f"{path}: not a file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty; expected an audio file")
+    with ExitStack() as stack:
+        recording = None
+        if path.suffix.lower() != ".mp3":  # its decoder there prints warnings of its own
+            recording = _open_soundfile(path, stack)
+        recording = recording or _open_av(path, stack)
+        if not RATES_HZ[0] <= recording.sample_rate <= RATES_HZ[1]:
+            raise AudioError(
+                f"{path}: sample rate {recording.sample_rate} Hz; expected 8 to 192 kHz; resample it first"
+            )
+        yield recording
+
+
+def read_mono(path: Path, sample_rate: int) -> Samples:
+    """A whole file as one channel (the average of all) at ``sample_rate`` Hz: (samples,). Raises AudioError."""
+    with open_recording(path) as recording:
+        blocks = resample(to_mono(recording.blocks), recording.sample_rate, sample_rate)
+        return np.concatenate([*blocks, np.zeros((1, 0), np.float32)], axis=1)[0]
+
+
+def to_mono(blocks: Iterable[Samples]) -> Iterator[Samples]:
+    """Average the channels: blocks (channels, samples) -> (1, samples)."""
+    for block in blocks:
+        yield block.mean(axis=0, keepdims=True)
+
+
+def resample(blocks: Iterable[Samples], from_hz: int, to_hz: int) -> Iterator[Samples]:
+    """Blocks (rows, samples) at another rate. The total length is right to within one sample (soxr)."""
+    if from_hz == to_hz:
+        yield from blocks
+        return
+    stream, rows = None, 0
+    for block in blocks:
+        if stream is None:
+            rows = block.shape[0]
+            stream = soxr.ResampleStream(from_hz, to_hz, rows, dtype="float32", quality="HQ")
+        yield stream.resample_chunk(np.ascontiguousarray(block.T)).reshape(-1, rows).T
+    if stream is not None:
+        last = np.zeros((0, rows), np.float32)
+        yield stream.resample_chunk(last, last=True).reshape(-1, rows).T
+
+
+class TrackWriter:
+    """Writes tracks side by side as 32-bit float wav: one file for each path, a context manager.
+
+    peaks: the largest magnitude of each track so far.
+    """
+
+    def __init__(self, paths: list[Path], sample_rate: int) -> None:
+        self.peaks = np.zeros(len(paths))
+        self._paths = paths
+        self._stack = ExitStack()
+        with writing(paths[0]):
+            self._files = [
+                self._stack.enter_context(
+                    soundfile.SoundFile(path, "w", sample_rate, 1, subtype="FLOAT", format="WAV")
+                )
+                for path in paths
+            ]
+
+    def __enter__(self) -> "TrackWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with writing(self._paths[0]):
+            self._stack.close()
+
+    def write(self, block: Samples) -> None:
+        """Append (tracks, samples). Raises OutputError where the disk takes no more."""
+        if block.shape[1] == 0:
+            return
+        self.peaks = np.maximum(self.peaks, np.abs(block).max(axis=1))
+        for path, file, samples in zip(self._paths, self._files, block, strict=True):
+            with writing(path):
+                file.write(np.ascontiguousarray(samples))
+
+
+def wav_to_flac(source: Path, target: Path, gain: float) -> None:
+    """Rewrite a wav as 24-bit flac, times ``gain``. Raises OutputError."""
+    with writing(target), soundfile.SoundFile(source) as wav:
+        with soundfile.SoundFile(target, "w", wav.samplerate, 1, subtype="PCM_24", format="FLAC") as flac:
+            for block in wav.blocks(BLOCK, dtype="float32"):
+                flac.write(block * np.float32(gain))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while ``path`` is written into an OutputError."""
+    try:
+        yield
+    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts that all was taken
+        reason = getattr(error, "strerror", None) or str(error) or "the disk takes no more data"
+        raise OutputError(
+            f"{path}: cannot be written: {reason}; check the free space and the permissions, or choose another --out"
+        ) from error
+
+
+def _open_soundfile(path: Path, stack: ExitStack) -> Recording | None:
+    try:
+        file = stack.enter_context(soundfile.SoundFile(path))
+    except DECODE_ERRORS:
+        return None
+    blocks = _checked(_soundfile_blocks(file, path), path)
+    return Recording(path, file.samplerate, file.channels, file.frames / file.samplerate, blocks)
+
+
+def _soundfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples]:
+    declared = re.search(r"data\s*: (\d+) \(should be (\d+)\)", file.extra_info)
+    if declared and int(declared[2]) < int(declared[1]) < STREAMED_WAV:
+        raise _cut_short(path, f"{declared[2]} of {declared[1]} bytes of samples are there")
+    n_read = 0
+    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        n_read += len(block)
+        yield block.T
+    if n_read < file.frames:
+        raise _cut_short(path, f"{n_read} of {file.frames} samples are there")
+
+
+def _open_av(path: Path, stack: ExitStack) -> Recording:
+    try:
+        container = stack.enter_context(av.open(str(path)))
+    except DECODE_ERRORS:
+        raise AudioError(
+            f"{path}: not audio that can be decoded, or cut short; expected wav, flac, mp3, ogg, m4a, mp4 or the like"
+        ) from None
+    if not container.streams.audio:
+        raise AudioError(f"{path}: holds no audio stream; expected a file with sound")
+    stream = container.streams.audio[0]
+    if not stream.rate or not stream.channels:
+        raise AudioError(f"{path}: its header gives no sample rate or channels; convert it to wav first")
+    duration_s = None if stream.duration is None else float(stream.duration * stream.time_base)
+    blocks = _checked(_av_blocks(container, stream, path), path)
+    return Recording(path, stream.rate, stream.channels, duration_s, blocks)
+
+
+def _av_blocks(
+    container: av.container.InputContainer, stream: av.AudioStream, path: Path
+) -> Iterator[Samples]:
+    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+    n_read = 0
+    for frame in container.decode(stream):
+        for planar in resampler.resample(frame):
+            block = planar.to_ndarray()
+            n_read += block.shape[1]
+            yield block
+    declared = _declared_samples(stream, path)
+    if n_read < declared - stream.rate // 10:
+        raise _cut_short(path, f"{n_read} of {declared} samples are there")
+
+
+def _declared_samples(stream: av.AudioStream, path: Path) -> int:
+    """Samples that the file's header promises; 0 where it does not say."""
+    if stream.duration is None or (path.suffix.lower() == ".mp3" and not _mp3_declares_length(path)):
+        return 0
+    return int(stream.duration * stream.time_base * stream.rate)
+
+
+def _mp3_declares_length(path: Path) -> bool:
+    """Whether an mp3 begins with a frame that counts the others; without one, durations are guesses."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        tag_size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
+        file.seek(10 + tag_size if head.startswith(b"ID3") else 0)
+        first_frame = file.read(400)
+    return b"Xing" in first_frame or b"Info" in first_frame
+
+
+def _checked(blocks: Iterator[Samples], path: Path) -> Iterator[Samples]:
+    """Pass blocks on; decoding errors, an empty recording and samples that are no numbers as AudioError."""
+    n_seen = 0
+    try:
+        for block in blocks:
+            if not np.isfinite(block).all():
+                raise AudioError(
+                    f"{path}: holds NaN or infinite samples; expected numbers; export the file again"
+                )
+            n_seen += block.shape[1]
+            yield block
+    except DECODE_ERRORS as error:
+        raise _cut_short(path, f"decoding failed after {n_seen} samples: {error}") from None
+    if n_seen == 0:
+        raise AudioError(f"{path}: holds no samples; expected a recording of at least {SHORTEST_S * 1000:.0f} ms")
+
+
+def _cut_short(path: Path, found: str) -> AudioError:
+    return AudioError(
+        f"{path}: damaged or cut short ({found}); copy or download it again, or convert what is left to wav"
+    )

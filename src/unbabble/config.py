@@ -1,0 +1,66 @@
+"""YAML files into frozen dataclasses that refuse unknown keys."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from typing_extensions import dataclass_transform
+
+from unbabble.errors import RecipeError
+
+T = TypeVar("T")
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"a range goes from low to high, not from {bounds[0]} to {bounds[1]}")
+    return bounds
+
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
+ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
+
+
+@dataclass_transform(frozen_default=True)
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass whose fields are checked and whose unknown keys are refused."""
+    return dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)
+
+
+def read_settings(cls: type[T], path: Path) -> T:
+    """Read a YAML file as ``cls``. Raises RecipeError with every key that is wrong, one a line."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from None
+    return parse_settings(cls, values if values is not None else {}, source=str(path))
+
+
+def parse_settings(cls: type[T], values: Any, source: str) -> T:
+    """Check plain values (dicts, lists, numbers) as ``cls``; ``source`` names them in errors."""
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        wrong = "; ".join(_describe(detail) for detail in error.errors())
+        raise RecipeError(f"{source}: {wrong}") from None
+
+
+def dump_settings(value: Any) -> Any:
+    """The plain values (fit for JSON) from which ``parse_settings`` makes an equal object."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def _describe(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"]) or "the file"
+    if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{where} is not a key that anything reads"
+    return f"{where}: {detail['msg']}"

@@ -1,0 +1,1 @@
+"""Separation networks: a front end, a block and a design, joined (PyTorch)."""

@@ -1,0 +1,45 @@
+"""The dual-path RNN block: along the columns of a grid, then along its rows."""
+
+from torch import Tensor, nn
+
+from unbabble.networks.frontend import GlobalNorm
+
+
+class RecurrentPath(nn.Module):
+    """Bidirectional LSTM along the second axis, linear layer back, without the residual.
+
+    (sequences, steps, channels) -> the same shape.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(channels, hidden, batch_first=True, bidirectional=True)
+        self.back = nn.Linear(2 * hidden, channels)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        return self.back(self.rnn(sequences)[0])  # type: ignore[no-any-return]
+
+
+class DualPathBlock(nn.Module):
+    """Intra pass along columns, inter pass along rows, each with global layer norm and residual.
+
+    Grid (batch, rows, columns, channels) -> the same shape. PAPER: backbone, after DPRNN.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.intra = RecurrentPath(channels, hidden)
+        self.intra_norm = GlobalNorm(channels)
+        self.inter = RecurrentPath(channels, hidden)
+        self.inter_norm = GlobalNorm(channels)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        grid = grid + self.intra_norm(along_columns(self.intra, grid))
+        across = along_columns(self.inter, grid.transpose(1, 2)).transpose(1, 2)
+        return grid + self.inter_norm(across)
+
+
+def along_columns(path: nn.Module, grid: Tensor) -> Tensor:
+    """Apply ``path`` to every row of the grid as one sequence of columns."""
+    batch, rows, columns, channels = grid.shape
+    return path(grid.reshape(batch * rows, columns, channels)).reshape(batch, rows, columns, channels)  # type: ignore[no-any-return]

@@ -1,0 +1,234 @@
+"""Recordings on disk: find them, separate each, write its tracks."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbabble import __version__
+from unbabble.audio import (
+    AUDIO_SUFFIXES,
+    Recording,
+    TrackWriter,
+    open_recording,
+    to_mono,
+    wav_to_flac,
+    writing,
+)
+from unbabble.errors import AudioError, UnbabbleError
+from unbabble.separator import Separator
+
+Samples = NDArray[np.float32]
+Format = Literal["wav", "flac"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SIDECAR = "separation.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording to separate and the folder its tracks go to; or what is wrong with the input."""
+
+    source: Path
+    folder: Path
+    error: UnbabbleError | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: the sidecar's content, or the error.
+
+    notices: what a user should know of the recording.
+    """
+
+    job: Job
+    summary: dict[str, Any] | None = None
+    error: UnbabbleError | None = None
+    notices: tuple[str, ...] = ()
+
+
+Progress = Callable[[float, float | None], None]  # is told the seconds done, and of how many if that is known
+
+
+def separate(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    separator: Separator | None = None,
+    audio_format: Format = "wav",
+    n_sources: int | None = None,
+) -> list[Outcome]:
+    """Separate files and folders; every input is tried, whatever became of the others.
+
+    inputs: audio files, and folders that are walked; out: the folder for the results, made where missing;
+    separator: by default one with the bundled model; audio_format: ``wav`` (32-bit float) or ``flac`` (24 bits);
+    n_sources: number of tracks, by default the model's. Writes, for each recording,
+    ``<out>/<relative path without suffix>/speaker1.wav ...`` and ``separation.json``, whole or not at all.
+    Raises ModelError where the model cannot be used; what is wrong with one recording is in its outcome.
+    """
+    separator = separator or Separator()
+    return [
+        run_job(job, separator, audio_format, n_sources) for job in find_jobs(map(Path, inputs), Path(out))
+    ]
+
+
+def find_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:
+    """The recordings named, and those in the folders named, each with a folder of its own for the results."""
+    taken: set[Path] = set()
+    jobs = []
+    for given in inputs:
+        if given.is_dir():
+            found = [(path, path.relative_to(given)) for path in sorted(_walk(given, out))]
+            if not found:
+                expected = ", ".join(sorted(AUDIO_SUFFIXES))
+                problem = AudioError(f"{given}: a folder without audio; expected files of {expected}")
+                jobs.append(Job(given, out, problem))
+        else:
+            found = [(given, Path(given.name))]
+        for path, relative in found:
+            folder = _free(out / relative.with_suffix(""), taken)
+            taken.add(folder)
+            jobs.append(Job(path, folder))
+    return jobs
+
+
+def run_job(
+    job: Job,
+    separator: Separator,
+    audio_format: Format = "wav",
+    n_sources: int | None = None,
+    progress: Progress = lambda _done, _total: None,
+) -> Outcome:
+    """Separate one recording and write its tracks and sidecar, whole or not at all."""
+    if job.error is not None:
+        return Outcome(job, error=job.error)
+    beside = job.folder.with_name(f"{job.folder.name}.part-{os.getpid()}")
+    try:
+        with writing(job.folder):
+            beside.mkdir(parents=True)
+        summary, notices = _separate_into(beside, job.source, separator, audio_format, n_sources, progress)
+        _move_into_place(beside, job.folder)
+    except AudioError as error:
+        message = str(error)
+        named = error if message.startswith(str(job.source)) else AudioError(f"{job.source}: {message}")
+        return Outcome(job, error=named)
+    except UnbabbleError as error:
+        return Outcome(job, error=error)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Outcome(job, summary, notices=notices)
+
+
+def _separate_into(
+    folder: Path,
+    source: Path,
+    separator: Separator,
+    audio_format: Format,
+    n_sources: int | None,
+    progress: Progress,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Write tracks and sidecar into a fresh folder; returns the sidecar's content and the notices."""
+    started = time.perf_counter()
+    with open_recording(source) as recording:
+        wanted = n_sources or separator.model.n_sources
+        wavs = [folder / f"speaker{number}.wav" for number in range(1, wanted + 1)]
+        mono = _reported(to_mono(recording.blocks), recording, progress)
+        n_samples = 0
+        with TrackWriter(wavs, recording.sample_rate) as writer:
+            for block in separator.separate_blocks(mono, recording.sample_rate, n_sources):
+                writer.write(block)
+                n_samples += block.shape[1]
+    peaks = writer.peaks
+    gain, notices = 1.0, _channel_notices(recording)
+    if audio_format == "flac":
+        if peaks.max() > 1:
+            gain = float(1 / peaks.max())
+            notices += (f"{source}: tracks scaled by {gain:.3f} together, so that flac does not clip",)
+        for wav in wavs:
+            wav_to_flac(wav, wav.with_suffix(".flac"), gain)
+            wav.unlink()
+    summary = {
+        "input": str(source),
+        "unbabble": __version__,
+        "model": separator.model.name,
+        "model_version": separator.model.version,
+        "sample_rate": recording.sample_rate,
+        "channels": recording.n_channels,
+        "n_samples": n_samples,
+        "duration_s": n_samples / recording.sample_rate,
+        "window_s": separator.window_s,
+        "overlap_s": separator.overlap_s,
+        "seconds_taken": round(time.perf_counter() - started, 3),
+        "gain": gain,
+        "tracks": [
+            {"file": wav.with_suffix(f".{audio_format}").name, "peak_db": _decibels(peak * gain)}
+            for wav, peak in zip(wavs, peaks, strict=True)
+        ],
+    }
+    with writing(folder / SIDECAR):
+        (folder / SIDECAR).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return summary, notices
+
+
+def _channel_notices(recording: Recording) -> tuple[str, ...]:
+    if recording.n_channels == 1:
+        return ()
+    return (f"{recording.path}: {recording.n_channels} channels averaged into one",)
+
+
+def _reported(blocks: Iterable[Samples], recording: Recording, progress: Progress) -> Iterator[Samples]:
+    """Pass blocks on and tell how far they have come when the next one is asked for."""
+    n_done = 0
+    for block in blocks:
+        yield block
+        n_done += block.shape[1]
+        progress(n_done / recording.sample_rate, recording.duration_s)
+
+
+def _decibels(peak: float) -> float | None:
+    """Peak in dB of full scale; None for silence."""
+    return round(float(20 * np.log10(peak)), 2) if peak > 0 else None
+
+
+def _move_into_place(beside: Path, folder: Path) -> None:
+    """Make ``beside`` the folder; where that exists, replace an earlier run's results and nothing else."""
+    with writing(folder):
+        if not folder.exists():
+            beside.rename(folder)
+            return
+        stale = _earlier_tracks(folder) - {path.name for path in beside.iterdir()}
+        for path in beside.iterdir():
+            path.replace(folder / path.name)
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _earlier_tracks(folder: Path) -> set[str]:
+    """Names of the tracks that the sidecar of an earlier run lists, if there is one."""
+    try:
+        tracks = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))["tracks"]
+        return {Path(track["file"]).name for track in tracks}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _free(folder: Path, taken: set[Path]) -> Path:
+    """The folder, or the first of folder-2, folder-3 ... that no other recording goes to."""
+    number, free = 1, folder
+    while free in taken:
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _walk(folder: Path, out: Path) -> Iterator[Path]:
+    """Audio files at any depth, but none of the results, should they lie in the same folder."""
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.is_relative_to(out):
+            yield path

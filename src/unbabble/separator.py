@@ -1,0 +1,120 @@
+"""A recording as one track per talker: decode, window, separate, stitch, resample. Read this first."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unbabble.audio import RATES_HZ, SHORTEST_S, resample
+from unbabble.engine import Engine
+from unbabble.errors import AudioError, ModelError
+from unbabble.model_folder import open_model
+from unbabble.stitch import align_windows
+from unbabble.windows import join_windows, split_windows
+
+Samples = NDArray[np.float32]
+
+MOST_SOURCES = 8  # the stitcher tries every order of the tracks
+
+
+class Separator:
+    """Separates recordings with one model.
+
+    model: a name that comes with the package, or a model folder; window_s, overlap_s: how much is separated
+    at once, and what neighbouring windows share, in seconds (by default the model's); threads: processor
+    threads (by default ONNX Runtime's choice). Raises ModelError where the model cannot be used.
+
+    >>> tracks = Separator()(samples, sample_rate)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "default",
+        *,
+        window_s: float | None = None,
+        overlap_s: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.model = open_model(model)
+        self.window_s = self.model.window_s if window_s is None else window_s
+        self.overlap_s = self.model.overlap_s if overlap_s is None else overlap_s
+        if not 0 < self.overlap_s <= self.window_s / 2:
+            raise ValueError(
+                f"overlap_s must lie between 0 and half of window_s ({self.window_s} s), not {self.overlap_s}"
+            )
+        self._engine = Engine(self.model, threads)
+
+    def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: int | None = None) -> Samples:
+        """Separate a recording that is in memory.
+
+        samples: (n_samples,) floats, full scale 1; sample_rate: 8000 to 192000 Hz; n_sources: how many
+        tracks to give, by default as many as the model was trained for. Returns float32
+        (n_sources, n_samples) at the same rate and at the levels that the talkers have in the mixture.
+        Raises AudioError where the samples are not fit, ModelError where the model cannot give n_sources.
+        """
+        mixture = _checked_samples(samples)
+        blocks = self.separate_blocks([mixture[np.newaxis]], sample_rate, n_sources)
+        return np.concatenate(list(blocks), axis=1)
+
+    def separate_blocks(
+        self, blocks: Iterable[Samples], sample_rate: int, n_sources: int | None = None
+    ) -> Iterator[Samples]:
+        """Separate a recording that comes in blocks: (1, samples) in, (n_sources, samples) out.
+
+        Blocks may have any size; together the output has exactly the length of the input. Errors as above.
+        """
+        if not RATES_HZ[0] <= sample_rate <= RATES_HZ[1]:
+            raise AudioError(f"sample rate {sample_rate} Hz; expected 8000 to 192000 Hz; resample it first")
+        n_tracks = self._n_tracks(n_sources)
+        length = _Length()
+        model_rate = self.model.sample_rate
+        window, overlap = (round(seconds * model_rate) for seconds in (self.window_s, self.overlap_s))
+
+        mixture = resample(length.count(blocks), sample_rate, model_rate)
+        windows = split_windows(mixture, window, overlap)
+        estimates = (self._engine(one, n_tracks)[0] for one in windows)
+        tracks = join_windows(align_windows(estimates, overlap), overlap)
+        yield from length.fit(resample(tracks, model_rate, sample_rate), n_tracks)
+        if length.n_in < SHORTEST_S * sample_rate:
+            raise AudioError(
+                f"too short: {length.n_in} samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio"
+            )
+
+    def _n_tracks(self, n_sources: int | None) -> int:
+        if n_sources is None:
+            return self.model.n_sources
+        if not 1 <= n_sources <= MOST_SOURCES:
+            raise ModelError(f"{n_sources} tracks cannot be given; expected 1 to {MOST_SOURCES}")
+        return n_sources
+
+
+class _Length:
+    """Makes what comes out as long as what went in, to the sample."""
+
+    def __init__(self) -> None:
+        self.n_in = 0
+
+    def count(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        for block in blocks:
+            self.n_in += block.shape[1]
+            yield block
+
+    def fit(self, blocks: Iterable[Samples], n_tracks: int) -> Iterator[Samples]:
+        n_out = 0
+        for block in blocks:
+            block = block[:, : self.n_in - n_out]
+            n_out += block.shape[1]
+            yield block
+        yield np.zeros((n_tracks, self.n_in - n_out), np.float32)
+
+
+def _checked_samples(samples: ArrayLike) -> Samples:
+    array = np.asarray(samples)
+    if array.ndim != 1:
+        raise AudioError(f"samples of shape {array.shape}; expected one channel, (n_samples,); average the others")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise AudioError(f"samples of type {array.dtype}; expected floats of full scale 1; divide them first")
+    if not np.isfinite(array).all():
+        raise AudioError("samples hold NaN or infinity; expected numbers")
+    return array.astype(np.float32)

@@ -1,0 +1,93 @@
+"""Checkpoints as safetensors: tensors as they are, all else as JSON in the header. Nothing is pickled."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.io import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from unbabble.errors import TrainingError
+
+TREE = "tree"  # key of the JSON in the safetensors header
+
+
+class SafetensorsIO(CheckpointIO):
+    """Lightning's checkpoint dictionaries in safetensors files, each written whole or not at all."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(  # type: ignore[override]
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a tree of dicts, lists, plain values and tensors. Raises TypeError for anything else."""
+    tensors: dict[str, Tensor] = {}
+    tree = _flatten(checkpoint, tensors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(save(tensors, metadata={TREE: json.dumps(tree)}))
+    beside.replace(path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The tree that ``write_checkpoint`` was given. Raises TrainingError where the file is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tree = json.loads((file.metadata() or {})[TREE])
+            restored = _restore(tree, file)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no such checkpoint") from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(f"{path}: not a checkpoint of unbabble, or damaged ({error})") from None
+    assert isinstance(restored, dict)
+    return restored
+
+
+def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON for a value; its tensors go to ``tensors``. A container is [its kind, its content]."""
+    if isinstance(value, Tensor):
+        key = str(len(tensors))
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return ["tensor", key]
+    if isinstance(value, dict):
+        return ["dict", [[_flatten(key, tensors), _flatten(item, tensors)] for key, item in value.items()]]
+    if isinstance(value, list | tuple):
+        return [type(value).__name__, [_flatten(item, tensors) for item in value]]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, os.PathLike):
+        return str(value)
+    raise TypeError(f"a checkpoint cannot hold {type(value).__name__}: {value!r}")
+
+
+def _restore(tree: Any, file: Any) -> Any:
+    if not isinstance(tree, list):
+        return tree
+    kind, content = tree
+    if kind == "tensor":
+        return file.get_tensor(content)
+    if kind == "dict":
+        return {_restore(key, file): _restore(item, file) for key, item in content}
+    items = [_restore(item, file) for item in content]
+    return tuple(items) if kind == "tuple" else items
+
+
+def read_weights(checkpoint: dict[str, Any], prefix: str) -> dict[str, Tensor]:
+    """The network's part of a Lightning checkpoint's state."""
+    state = checkpoint["state_dict"]
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+

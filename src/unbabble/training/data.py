@@ -1,0 +1,136 @@
+"""Mixtures for training and validation, drawn while the network trains."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from unbabble.mixing.corpus import Corpus, DecodedAudio, read_split, scan_noise, scan_speech
+from unbabble.mixing.mixture import DrawRoom, Mixer
+from unbabble.mixing.recipe import MixtureRecipe
+from unbabble.mixing.rooms import RoomResponse, make_bank
+from unbabble.training.config import DataConfig, TrainingRecipe
+
+TRAIN_SEED, VALID_SEED, ROOM_SEED = 0, 1, 2  # added to the recipe's seed, times three
+
+Batch = tuple[Tensor, Tensor]  # mixture (batch, samples), sources (batch, source, samples)
+Loader = DataLoader[Batch]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Loaders of fresh training mixtures and of the fixed validation mixtures; hours of train speech."""
+
+    train: Loader
+    valid: Loader
+    speech_hours: float
+    n_speakers: int
+
+
+class MixtureDataset(Dataset[Batch]):
+    """Mixture number i as tensors: mixture (samples,), sources (source, samples)."""
+
+    def __init__(self, mixer: Mixer, size: int) -> None:
+        self.mixer, self.size = mixer, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Batch:
+        drawn = self.mixer(index)
+        return torch.from_numpy(drawn.mixture), torch.from_numpy(drawn.sources)
+
+
+class FreshSampler(Sampler[int]):
+    """Indices that never come again: epoch e has [e * size, (e + 1) * size)."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.epoch = size, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer, so that a resumed run draws what it would have drawn."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.size, (self.epoch + 1) * self.size))
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def load_data(recipe: TrainingRecipe) -> TrainingData:
+    """Scan and decode the corpora, make the rooms, and set up both loaders. Raises CorpusError, AudioError."""
+    config = recipe.data
+    speech = scan_speech(config.speech)
+    noise = scan_noise(config.noise) if config.noise else None
+    train_speech, valid_speech = split_speakers(speech, config, recipe.seed)
+    train_noise, valid_noise = (_split_noise(noise, config, split) for split in ("train", "valid"))
+
+    audio = DecodedAudio(recipe.network.sample_rate)
+    hours = audio.load(train_speech)
+    draw_room = _bank(recipe)
+
+    def mixer(speech: Corpus, noise: Corpus | None, seed: int) -> Mixer:
+        return Mixer(speech, noise, recipe.mixtures, audio, 3 * recipe.seed + seed, draw_room)
+
+    train = MixtureDataset(mixer(train_speech, train_noise, TRAIN_SEED), recipe.training.epoch_size)
+    valid = MixtureDataset(mixer(valid_speech, valid_noise, VALID_SEED), recipe.training.valid_size)
+    batch_size = recipe.training.batch_size
+    keep_alive = config.workers > 0
+    return TrainingData(
+        DataLoader(
+            train,
+            batch_size,
+            sampler=FreshSampler(len(train)),
+            num_workers=config.workers,
+            persistent_workers=keep_alive,
+            drop_last=len(train) > batch_size,
+        ),
+        DataLoader(valid, batch_size, num_workers=config.workers, persistent_workers=keep_alive),
+        hours,
+        len(train_speech.names),
+    )
+
+
+def split_speakers(speech: Corpus, config: DataConfig, seed: int) -> tuple[Corpus, Corpus]:
+    """Speakers to train on and to validate on: by the split file, else some held out by the seed."""
+    if config.splits is not None:
+        return tuple(speech.only(read_split(config.splits, split)) for split in ("train", "valid"))
+    if config.valid_speakers == 0:
+        return speech, speech
+    rng = np.random.default_rng(seed)
+    held_out = rng.permutation(speech.names)[: config.valid_speakers]
+    return speech.without(held_out), speech.only(held_out)
+
+
+def _split_noise(noise: Corpus | None, config: DataConfig, split: str) -> Corpus | None:
+    if noise is None or config.splits is None:
+        return noise
+    return noise.only(read_split(config.splits, split))
+
+
+def _bank(recipe: TrainingRecipe) -> DrawRoom:
+    """Rooms made once for each recipe that wants them; a draw takes any of them."""
+    jobs = os.cpu_count() or 1
+    banks: dict[MixtureRecipe, list[RoomResponse]] = {}
+    for part in recipe.mixtures:
+        one = part.recipe
+        if one.room is not None and one not in banks:
+            banks[one] = make_bank(
+                one.room,
+                recipe.data.rooms,
+                one.n_speakers + 1,
+                one.sample_rate,
+                3 * recipe.seed + ROOM_SEED,
+                min(jobs, recipe.data.rooms),
+            )
+
+    def draw(one: MixtureRecipe, rng: np.random.Generator) -> RoomResponse:
+        bank = banks[one]
+        return bank[int(rng.integers(len(bank)))]
+
+    return draw

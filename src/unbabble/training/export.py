@@ -1,0 +1,161 @@
+"""A trained network as a model folder."""
+
+import datetime
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from unbabble.config import dump_settings
+from unbabble.engine import Engine
+from unbabble.errors import ModelError
+from unbabble.model_folder import CARD, DECODER, ENCODER, FORMAT, SEPARATOR, WEIGHTS, checksum, open_model
+from unbabble.networks.designs import SisoOnly
+from unbabble.networks.network import SeparationNetwork
+from unbabble.training.config import TrainingRecipe
+
+OPSET = 17
+TOLERANCE = 1e-4  # of the largest sample, between PyTorch and ONNX Runtime
+CHECKED_LENGTHS_S = (0.05, 1.0, 2.71)
+
+Axes = dict[str, dict[int, str]]
+
+
+class LatentEncoder(nn.Module):
+    """The first half of a SISO-only network: mixture (batch, samples) -> latent grid H."""
+
+    def __init__(self, network: SeparationNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        front_end, design = self.network.front_end, self.network.design
+        assert isinstance(design, SisoOnly)
+        return design.encode(front_end.grid(front_end.encode(mixture)))
+
+
+class DecoderStep(nn.Module):
+    """The second half: mixture, H and the previous estimate's grid -> estimate (batch, samples), its grid."""
+
+    def __init__(self, network: SeparationNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mixture: Tensor, latent: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        front_end, design = self.network.front_end, self.network.design
+        assert isinstance(design, SisoOnly)
+        frames = front_end.encode(mixture)
+        grid = design.step(latent, front_end.grid(frames), previous)
+        return front_end.decode(grid.unsqueeze(1), frames, mixture.shape[-1])[:, 0], grid
+
+
+def export_model(
+    network: SeparationNetwork, recipe: TrainingRecipe, folder: Path, facts: dict[str, Any] | None = None
+) -> Path:
+    """Write a model folder, whole or not at all; an older one at that place is replaced.
+
+    facts: further entries for the card's ``training`` part. Raises ModelError where PyTorch and ONNX
+    Runtime disagree by more than 1e-4 of the largest sample on random signals of three lengths.
+    """
+    network = network.eval()
+    beside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        graphs = _export_graphs(network, beside)
+        (beside / WEIGHTS).write_bytes(save(network.state_dict()))
+        card = _card(network, recipe, facts or {})
+        card["checksums"] = {name: checksum(beside / name) for name in (*graphs, WEIGHTS)}
+        (beside / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        check_engines_agree(network, beside)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def check_engines_agree(network: SeparationNetwork, folder: Path) -> None:
+    """Compare PyTorch with ONNX Runtime on random signals of three lengths; ModelError if they differ."""
+    engine = Engine(open_model(folder))
+    rng = np.random.default_rng(0)
+    for batch, length_s in enumerate(CHECKED_LENGTHS_S, start=1):
+        mixture = rng.standard_normal((batch, int(length_s * network.config.sample_rate))).astype(np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(mixture)).numpy()
+        difference = float(np.abs(engine(mixture) - expected).max() / np.abs(expected).max())
+        if not difference <= TOLERANCE:
+            raise ModelError(
+                f"export refused: ONNX Runtime differs from PyTorch by {difference:.1e} of the peak on "
+                f"{length_s} s of noise; at most {TOLERANCE:.0e} is allowed"
+            )
+
+
+def _export_graphs(network: SeparationNetwork, folder: Path) -> tuple[str, ...]:
+    mixture = torch.randn(1, network.config.sample_rate)
+    time: dict[int, str] = {0: "batch", 1: "samples"}
+    if not isinstance(network.design, SisoOnly):
+        axes: Axes = {"mixture": time, "estimates": {0: "batch", 2: "samples"}}
+        _export(network, (mixture,), folder / SEPARATOR, axes, outputs=("estimates",))
+        return (SEPARATOR,)
+    grid = {0: "batch", 1: "rows"}
+    with torch.inference_mode():
+        latent = LatentEncoder(network)(mixture)
+    _export(
+        LatentEncoder(network), (mixture,), folder / ENCODER, {"mixture": time, "latent": grid}, ("latent",)
+    )
+    axes = {"mixture": time, "latent": grid, "previous": grid, "estimate": time, "grid": grid}
+    inputs = (mixture, latent.clone(), torch.zeros_like(latent))
+    _export(DecoderStep(network), inputs, folder / DECODER, axes, outputs=("estimate", "grid"))
+    return (ENCODER, DECODER)
+
+
+def _export(
+    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, axes: Axes, outputs: tuple[str, ...]
+) -> None:
+    # The tracing exporter: the newer one (torch.export) fails on LSTMs over a grid of free size.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[name for name in axes if name not in outputs],
+            output_names=list(outputs),
+            dynamic_axes=axes,
+        )
+
+
+def _card(network: SeparationNetwork, recipe: TrainingRecipe, facts: dict[str, Any]) -> dict[str, Any]:
+    plain = dump_settings(recipe)
+    return {
+        "format": FORMAT,
+        "name": recipe.model.name,
+        "version": recipe.model.version,
+        "licence": recipe.model.licence,
+        "sample_rate": recipe.network.sample_rate,
+        "n_sources": "any" if isinstance(network.design, SisoOnly) else recipe.network.n_sources,
+        "trained_sources": recipe.network.n_sources,
+        "window_s": recipe.model.window_s,
+        "overlap_s": recipe.model.overlap_s,
+        "design": plain["network"]["design"],
+        "n_parameters": network.n_parameters,
+        "network": plain["network"],
+        "training": {
+            "date": datetime.date.today().isoformat(),
+            "data": recipe.data.description,
+            "data_licence": recipe.data.licence,
+            **facts,
+            "mixtures": plain["mixtures"],
+            "settings": plain["training"],
+        },
+        "scores": {},
+    }
