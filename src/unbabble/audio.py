@@ -67,7 +67,8 @@ def read_mono(path: Path, sample_rate: int) -> Samples:
     """A whole file as one channel (the average of all) at ``sample_rate`` Hz: (samples,). Raises AudioError."""
     with open_recording(path) as recording:
         blocks = resample(to_mono(recording.blocks), recording.sample_rate, sample_rate)
-        return np.concatenate([*blocks, np.zeros((1, 0), np.float32)], axis=1)[0]
+        whole = np.concatenate([*blocks, np.zeros((1, 0), np.float32)], axis=1)
+    return np.asarray(whole[0], np.float32)
 
 
 def to_mono(blocks: Iterable[Samples]) -> Iterator[Samples]:
@@ -129,10 +130,14 @@ class TrackWriter:
 
 def wav_to_flac(source: Path, target: Path, gain: float) -> None:
     """Rewrite a wav as 24-bit flac, times ``gain``. Raises OutputError."""
-    with writing(target), soundfile.SoundFile(source) as wav:
-        with soundfile.SoundFile(target, "w", wav.samplerate, 1, subtype="PCM_24", format="FLAC") as flac:
-            for block in wav.blocks(BLOCK, dtype="float32"):
-                flac.write(block * np.float32(gain))
+    with ExitStack() as stack:
+        stack.enter_context(writing(target))
+        wav = stack.enter_context(soundfile.SoundFile(source))
+        flac = stack.enter_context(
+            soundfile.SoundFile(target, "w", wav.samplerate, 1, subtype="PCM_24", format="FLAC")
+        )
+        for block in wav.blocks(BLOCK, dtype="float32"):
+            flac.write(block * np.float32(gain))
 
 
 @contextmanager
@@ -180,19 +185,17 @@ def _open_av(path: Path, stack: ExitStack) -> Recording:
     stream = container.streams.audio[0]
     if not stream.rate or not stream.channels:
         raise AudioError(f"{path}: its header gives no sample rate or channels; convert it to wav first")
-    duration_s = None if stream.duration is None else float(stream.duration * stream.time_base)
+    duration_s = _stream_duration_s(stream)
     blocks = _checked(_av_blocks(container, stream, path), path)
     return Recording(path, stream.rate, stream.channels, duration_s, blocks)
 
 
-def _av_blocks(
-    container: av.container.InputContainer, stream: av.AudioStream, path: Path
-) -> Iterator[Samples]:
+def _av_blocks(container: av.container.InputContainer, stream: av.AudioStream, path: Path) -> Iterator[Samples]:
     resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
     n_read = 0
     for frame in container.decode(stream):
         for planar in resampler.resample(frame):
-            block = planar.to_ndarray()
+            block = planar.to_ndarray().astype(np.float32, copy=False)
             n_read += block.shape[1]
             yield block
     declared = _declared_samples(stream, path)
@@ -202,9 +205,16 @@ def _av_blocks(
 
 def _declared_samples(stream: av.AudioStream, path: Path) -> int:
     """Samples that the file's header promises; 0 where it does not say."""
-    if stream.duration is None or (path.suffix.lower() == ".mp3" and not _mp3_declares_length(path)):
+    duration_s = _stream_duration_s(stream)
+    if duration_s is None or (path.suffix.lower() == ".mp3" and not _mp3_declares_length(path)):
         return 0
-    return int(stream.duration * stream.time_base * stream.rate)
+    return int(duration_s * stream.rate)
+
+
+def _stream_duration_s(stream: av.AudioStream) -> float | None:
+    if stream.duration is None or stream.time_base is None:
+        return None
+    return float(stream.duration * stream.time_base)
 
 
 def _mp3_declares_length(path: Path) -> bool:
@@ -223,9 +233,7 @@ def _checked(blocks: Iterator[Samples], path: Path) -> Iterator[Samples]:
     try:
         for block in blocks:
             if not np.isfinite(block).all():
-                raise AudioError(
-                    f"{path}: holds NaN or infinite samples; expected numbers; export the file again"
-                )
+                raise AudioError(f"{path}: holds NaN or infinite samples; expected numbers; export the file again")
             n_seen += block.shape[1]
             yield block
     except DECODE_ERRORS as error:

@@ -61,9 +61,7 @@ def separate(
     out: Annotated[Path, typer.Option(help="Folder for the results; made where missing.")],
     model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")] = "default",
     audio_format: Annotated[str, typer.Option("--format", help="wav (32-bit float) or flac (24 bits).")] = "wav",
-    speakers: Annotated[
-        int | None, typer.Option(help="Tracks to give, where the model can give any number.")
-    ] = None,
+    speakers: Annotated[int | None, typer.Option(help="Tracks to give, where the model can give any number.")] = None,
     window_s: Annotated[float | None, typer.Option(help="Seconds separated at once.")] = None,
     overlap_s: Annotated[float | None, typer.Option(help="Seconds that windows share.")] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads.")] = None,

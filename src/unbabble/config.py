@@ -31,7 +31,7 @@ ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
 @dataclass_transform(frozen_default=True)
 def settings(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass whose fields are checked and whose unknown keys are refused."""
-    return dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)
+    return dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)  # type: ignore[return-value]
 
 
 def read_settings(cls: type[T], path: Path) -> T:

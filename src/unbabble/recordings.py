@@ -73,9 +73,7 @@ def separate(
     Raises ModelError where the model cannot be used; what is wrong with one recording is in its outcome.
     """
     separator = separator or Separator()
-    return [
-        run_job(job, separator, audio_format, n_sources) for job in find_jobs(map(Path, inputs), Path(out))
-    ]
+    return [run_job(job, separator, audio_format, n_sources) for job in find_jobs(map(Path, inputs), Path(out))]
 
 
 def find_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:

@@ -100,7 +100,7 @@ class DecodedAudio:
             if self.keep is not None and len(self._decoded) >= self.keep:
                 del self._decoded[next(iter(self._decoded))]
             self._decoded[path] = self._decode(path)
-        return self._decoded[path].astype(np.float32) / 32768
+        return self._decoded[path].astype(np.float32) / np.float32(32768)
 
     def load(self, corpus: Corpus, jobs: int = 4) -> float:
         """Decode a whole corpus beforehand; returns its hours."""
@@ -122,5 +122,3 @@ def _audio_files(folder: Path, what: str) -> list[Path]:
 
 def _listed(folders: Sequence[Path]) -> str:
     return ", ".join(str(folder) for folder in folders) or "no folder given"
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,13 +132,12 @@ class Mixer:
         facts = Facts(overlap_ratio, levels_db, snr_db, tuple(talkers), noise_name, room)
         return _mix(signals, dry_signals, facts)
 
-    def _utterance(
-        self, speaker: str, length: int, rng: np.random.Generator
-    ) -> tuple[Samples, tuple[str, ...]]:
+    def _utterance(self, speaker: str, length: int, rng: np.random.Generator) -> tuple[Samples, tuple[str, ...]]:
         """A stretch of one speaker's speech; short files are joined until it is long enough."""
         paths = self.speech.recordings[speaker]
         for _ in range(EXCERPT_TRIES):
-            chosen, parts = [], []
+            chosen: list[Path] = []
+            parts: list[Samples] = []
             while sum(part.size for part in parts) < length:
                 path = paths[int(rng.integers(len(paths)))]
                 part = self.audio(path)

@@ -44,9 +44,7 @@ def draw_room(recipe: RoomRecipe, n_positions: int, rng: np.random.Generator) ->
     size = tuple(float(rng.uniform(*bounds)) for bounds in (recipe.length_m, recipe.width_m, recipe.height_m))
     t60_s = max(float(rng.uniform(*recipe.t60_s)), lowest_t60_s(size))
     high = np.array(size) - recipe.wall_distance_m
-    places = [
-        tuple(float(x) for x in rng.uniform(recipe.wall_distance_m, high)) for _ in range(n_positions + 1)
-    ]
+    places = [tuple(float(x) for x in rng.uniform(recipe.wall_distance_m, high)) for _ in range(n_positions + 1)]
     return Room(size, t60_s, places[0], tuple(places[1:]))  # type: ignore[arg-type]
 
 

@@ -16,7 +16,8 @@ MakeBlock = Callable[[], nn.Module]
 
 def per_source(module: nn.Module, grids: Tensor) -> Tensor:
     """The same module on the grid of every source: (batch, source, ...) -> (batch, source, ...)."""
-    return module(grids.flatten(0, 1)).reshape(*grids.shape[:-1], -1)  # type: ignore[no-any-return]
+    folded: Tensor = module(grids.flatten(0, 1))
+    return folded.reshape(*grids.shape[:-1], -1)
 
 
 class Mixed(nn.Module):
@@ -45,7 +46,7 @@ class Mixed(nn.Module):
 
     def split(self, mixture: Tensor) -> Tensor:
         """SIMO module: E(y) -> F_1..F_C, (batch, source, rows, columns, channels)."""
-        heads = self.heads(self.simo(mixture)).reshape(*mixture.shape[:-1], self.n_sources, -1)
+        heads: Tensor = self.heads(self.simo(mixture)).reshape(*mixture.shape[:-1], self.n_sources, -1)
         return heads.movedim(3, 1)
 
     def refine(self, features: Tensor, mixture: Tensor) -> Tensor:
@@ -80,11 +81,13 @@ class SisoOnly(nn.Module):
 
     def encode(self, mixture: Tensor) -> Tensor:
         """SISO encoder: E(y) -> H, computed once."""
-        return self.encoder(mixture)  # type: ignore[no-any-return]
+        latent: Tensor = self.encoder(mixture)
+        return latent
 
     def step(self, latent: Tensor, mixture: Tensor, previous: Tensor) -> Tensor:
         """SISO decoder: H, E(y) and the previous estimate -> the next estimate; all grids of one shape."""
-        return self.decoder(torch.cat([latent, mixture, previous], dim=-1))  # type: ignore[no-any-return]
+        estimate: Tensor = self.decoder(torch.cat([latent, mixture, previous], dim=-1))
+        return estimate
 
 
 class SisoModule(nn.Module):
@@ -96,4 +99,5 @@ class SisoModule(nn.Module):
         self.blocks = nn.Sequential(*(make_block() for _ in range(blocks)))
 
     def forward(self, joined: Tensor) -> Tensor:
-        return self.blocks(self.join(joined))  # type: ignore[no-any-return]
+        features: Tensor = self.blocks(self.join(joined))
+        return features

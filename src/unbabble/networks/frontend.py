@@ -97,16 +97,15 @@ class TasNetFrontEnd(nn.Module):
         masked = masks * frames.unsqueeze(1)
         waveforms = self.decoder(masked.flatten(0, 1).transpose(1, 2))
         edge = self.window - self.hop
-        return waveforms.reshape(frames.shape[0], grids.shape[1], -1)[:, :, edge : edge + n_samples]
+        estimates: Tensor = waveforms.reshape(frames.shape[0], grids.shape[1], -1)
+        return estimates[:, :, edge : edge + n_samples]
 
     def _overlap_add(self, grid: Tensor) -> Tensor:
         """Grid (batch, chunks, frames in a chunk, channels) -> (batch, frames, channels)."""
         batch, chunks, _, channels = grid.shape
         parts = self.chunk // self.chunk_hop
         pieces = grid.reshape(batch, chunks, parts, self.chunk_hop, channels)
-        total = sum(
-            F.pad(pieces[:, :, part], (0, 0, 0, 0, part, parts - 1 - part)) for part in range(parts)
-        )
+        total = sum(F.pad(pieces[:, :, part], (0, 0, 0, 0, part, parts - 1 - part)) for part in range(parts))
         assert isinstance(total, Tensor)
         return total.reshape(batch, -1, channels)[:, self.chunk - self.chunk_hop :]
 

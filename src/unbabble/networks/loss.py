@@ -10,7 +10,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-EPS = 1e-8  # mean power at -80 dB of full scale: below it, an error or a source counts as silence
+SILENCE = 1e-8  # mean power, -80 dB of full scale: what is below counts as silence in a loss on levels
+TINY = 1e-12  # mean power: keeps the scale-invariant ratio finite
 
 Ratio = Callable[[Tensor, Tensor], Tensor]
 
@@ -21,7 +22,7 @@ def snr(estimates: Tensor, sources: Tensor) -> Tensor:
     Not scale-invariant: the level of an estimate counts (PAPER: training). A silent source has a finite
     ratio, which grows as its estimate falls silent.
     """
-    return _ratio_db(sources, estimates - sources)
+    return _ratio_db(sources, estimates - sources, SILENCE)
 
 
 def si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
@@ -31,9 +32,9 @@ def si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
     """
     estimates = estimates - estimates.mean(-1, keepdim=True)
     sources = sources - sources.mean(-1, keepdim=True)
-    gain = (estimates * sources).mean(-1) / (_power(sources) + EPS)
+    gain = (estimates * sources).mean(-1) / (_power(sources) + TINY)
     target = gain.unsqueeze(-1) * sources
-    return _ratio_db(target, estimates - target)
+    return _ratio_db(target, estimates - target, TINY)
 
 
 def pairwise(ratio: Ratio, estimates: Tensor, sources: Tensor) -> Tensor:
@@ -53,9 +54,7 @@ def permute(estimates: Tensor, permutation: Tensor) -> Tensor:
     return estimates.take_along_dim(permutation.unsqueeze(-1), dim=1)
 
 
-def permutation_invariant_loss(
-    estimates: Tensor, sources: Tensor, ratio: Ratio = snr
-) -> tuple[Tensor, Tensor]:
+def permutation_invariant_loss(estimates: Tensor, sources: Tensor, ratio: Ratio = snr) -> tuple[Tensor, Tensor]:
     """Utterance-level permutation invariant loss (PAPER: training).
 
     estimates, sources: (batch, source, samples). Returns the negative ratio in dB, averaged over sources,
@@ -73,5 +72,5 @@ def _power(signal: Tensor) -> Tensor:
     return signal.square().mean(-1)
 
 
-def _ratio_db(signal: Tensor, noise: Tensor) -> Tensor:
-    return 10 * torch.log10((_power(signal) + EPS) / (_power(noise) + EPS))
+def _ratio_db(signal: Tensor, noise: Tensor, floor: float) -> Tensor:
+    return 10 * torch.log10((_power(signal) + floor) / (_power(noise) + floor))

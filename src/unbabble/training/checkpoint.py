@@ -23,7 +23,7 @@ class SafetensorsIO(CheckpointIO):
     ) -> None:
         write_checkpoint(checkpoint, Path(path))
 
-    def load_checkpoint(  # type: ignore[override]
+    def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         return read_checkpoint(Path(path))
@@ -89,5 +89,3 @@ def read_weights(checkpoint: dict[str, Any], prefix: str) -> dict[str, Tensor]:
     """The network's part of a Lightning checkpoint's state."""
     state = checkpoint["state_dict"]
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-

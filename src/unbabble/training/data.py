@@ -99,7 +99,8 @@ def load_data(recipe: TrainingRecipe) -> TrainingData:
 def split_speakers(speech: Corpus, config: DataConfig, seed: int) -> tuple[Corpus, Corpus]:
     """Speakers to train on and to validate on: by the split file, else some held out by the seed."""
     if config.splits is not None:
-        return tuple(speech.only(read_split(config.splits, split)) for split in ("train", "valid"))
+        train, valid = (speech.only(read_split(config.splits, split)) for split in ("train", "valid"))
+        return train, valid
     if config.valid_speakers == 0:
         return speech, speech
     rng = np.random.default_rng(seed)

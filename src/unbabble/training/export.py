@@ -107,18 +107,14 @@ def _export_graphs(network: SeparationNetwork, folder: Path) -> tuple[str, ...]:
     grid = {0: "batch", 1: "rows"}
     with torch.inference_mode():
         latent = LatentEncoder(network)(mixture)
-    _export(
-        LatentEncoder(network), (mixture,), folder / ENCODER, {"mixture": time, "latent": grid}, ("latent",)
-    )
+    _export(LatentEncoder(network), (mixture,), folder / ENCODER, {"mixture": time, "latent": grid}, ("latent",))
     axes = {"mixture": time, "latent": grid, "previous": grid, "estimate": time, "grid": grid}
     inputs = (mixture, latent.clone(), torch.zeros_like(latent))
     _export(DecoderStep(network), inputs, folder / DECODER, axes, outputs=("estimate", "grid"))
     return (ENCODER, DECODER)
 
 
-def _export(
-    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, axes: Axes, outputs: tuple[str, ...]
-) -> None:
+def _export(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, axes: Axes, outputs: tuple[str, ...]) -> None:
     # The tracing exporter: the newer one (torch.export) fails on LSTMs over a grid of free size.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

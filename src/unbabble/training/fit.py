@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from unbabble.config import dump_settings, parse_settings
 from unbabble.errors import TrainingError
-from unbabble.networks.loss import pairwise, permutation_invariant_loss, permute, si_sdr, snr
+from unbabble.networks.loss import permutation_invariant_loss, permute, si_sdr, snr
 from unbabble.networks.network import SeparationNetwork
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
 from unbabble.training.config import CosineSchedule, StepSchedule, TrainingConfig, TrainingRecipe
@@ -39,9 +39,7 @@ class SeparationTask(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         mixture, sources = batch
-        losses, _permutation = permutation_invariant_loss(
-            self.network(mixture), sources, RATIOS[self.config.loss]
-        )
+        losses, _permutation = permutation_invariant_loss(self.network(mixture), sources, RATIOS[self.config.loss])
         loss = losses.mean()
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(mixture))
         return loss

@@ -1,0 +1,66 @@
+"""Signals, corpora and model folders that tests share. Nothing here needs data from outside the repo."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from unbabble.networks.frontend import TasNetConfig
+from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.training.config import ModelConfig, TrainingRecipe
+from unbabble.training.export import export_model
+
+torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
+REPO = Path(__file__).parent.parent
+RATE = 16000
+
+
+def tiny_recipe(design=None) -> TrainingRecipe:
+    """A recipe whose network is small enough to run in milliseconds."""
+    network = NetworkConfig(
+        design=design or MixedDesign(1, 1),
+        front_end=TasNetConfig(filters=32, window=64, hop=32, chunk=20, chunk_hop=10),
+        block=DualPathConfig(channels=8, hidden=8),
+    )
+    return TrainingRecipe(network=network, model=ModelConfig(name="tiny", window_s=2.0, overlap_s=0.5))
+
+
+def exported(folder: Path, design=None) -> Path:
+    torch.manual_seed(0)
+    recipe = tiny_recipe(design)
+    return export_model(SeparationNetwork(recipe.network), recipe, folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A model folder of an untrained mixed network with two sources."""
+    return exported(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_siso_only_model(tmp_path_factory) -> Path:
+    """A model folder of an untrained SISO-only network."""
+    return exported(tmp_path_factory.mktemp("models") / "tiny-siso", SisoOnlyDesign(1, 1))
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory) -> tuple[Path, Path]:
+    """Folders of speech (3 speakers, wav and flac, one a level deeper) and of noise (2, shorter and longer)."""
+    root = tmp_path_factory.mktemp("corpora")
+    rng = np.random.default_rng(0)
+    for index, speaker in enumerate(("ann", "bob", "cyd")):
+        for take in range(2):
+            path = root / "speech" / speaker / ("book" if index else "") / f"{take}.{'wav' if take else 'flac'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.1 * rng.standard_normal(RATE * (2 + index)), RATE)
+    for name, seconds in (("hum", 0.7), ("rain", 9.0)):
+        path = root / "noise" / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, 0.05 * rng.standard_normal(int(RATE * seconds)), RATE)
+    return root / "speech", root / "noise"
+
+
+def tone(seconds: float, rate: int = RATE, hertz: float = 440.0) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
