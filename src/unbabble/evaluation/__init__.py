@@ -1,0 +1,1 @@
+"""How well a model separates, measured on mixtures whose truths are known."""

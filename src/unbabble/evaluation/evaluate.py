@@ -1,0 +1,29 @@
+"""A separator's scores on drawn mixtures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unbabble.evaluation.metrics import Scores, score
+from unbabble.mixing.mixture import Facts, Mixer
+from unbabble.separator import Separator
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one mixture was and how well it was separated."""
+
+    facts: Facts
+    scores: Scores
+
+
+def evaluate(
+    separator: Separator, mixer: Mixer, sample_rate: int, count: int, progress: Callable[[int], None] = lambda _: None
+) -> list[Result]:
+    """Separate mixtures 0 to count - 1 of the mixer, which come at ``sample_rate`` Hz, and score them."""
+    results = []
+    for index in range(count):
+        drawn = mixer(index)
+        estimates = separator(drawn.mixture, sample_rate, len(drawn.sources))
+        results.append(Result(drawn.facts, score(estimates, drawn.sources, drawn.mixture)))
+        progress(index + 1)
+    return results

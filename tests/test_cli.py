@@ -1,0 +1,279 @@
+"""The program as a user runs it: what it writes, what it says, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import REPO, tone
+
+
+def run(*args, **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "unbabble", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def one_line_error(done, *parts) -> None:
+    """The only error is one line that holds all the parts; there is no traceback."""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == len(done.stderr.splitlines()) == 1, done.stderr
+    for part in parts:
+        assert part in errors[0]
+
+
+def written(out: Path) -> list[str]:
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    """A folder of recordings at several depths, rates and channel counts, with a file that is none of them."""
+    root = tmp_path / "inbox"
+    (root / "day 1").mkdir(parents=True)
+    soundfile.write(root / "a.wav", tone(1.0, 8000), 8000)
+    soundfile.write(root / "day 1" / "b.é.flac", np.stack([tone(0.5, 48000)] * 2, axis=1), 48000)
+    (root / "notes.txt").write_text("not audio")
+    return root
+
+
+def test_files_and_folders_are_separated_and_the_structure_is_kept(inbox, tiny_model, tmp_path):
+    single = tmp_path / "c.mp3"
+    soundfile.write(single, tone(0.7, 44100), 44100)
+    done = run("separate", inbox, single, "--out", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    assert written(tmp_path / "out") == [
+        f"{folder}/{name}"
+        for folder in ("a", "c", "day 1/b.é")
+        for name in ("separation.json", "speaker1.wav", "speaker2.wav")
+    ]
+    assert done.stderr.strip().endswith("2 channels averaged into one")
+    for folder, source in (("a", inbox / "a.wav"), ("day 1/b.é", inbox / "day 1" / "b.é.flac"), ("c", single)):
+        given = soundfile.info(source)
+        sidecar = json.loads((tmp_path / "out" / folder / "separation.json").read_text(encoding="utf-8"))
+        assert sidecar["sample_rate"] == given.samplerate
+        assert sidecar["n_samples"] == given.frames
+        assert sidecar["model"] == "tiny"
+        assert {"input", "model_version", "duration_s", "window_s", "seconds_taken"} <= sidecar.keys()
+        for track in sidecar["tracks"]:
+            samples, rate = soundfile.read(tmp_path / "out" / folder / track["file"])
+            assert (rate, samples.shape) == (given.samplerate, (given.frames,))
+            assert 20 * np.log10(np.abs(samples).max()) == pytest.approx(track["peak_db"], abs=0.01)
+
+
+def test_inputs_of_the_same_name_do_not_collide(tmp_path, tiny_model):
+    for folder, suffix in (("x", "wav"), ("y", "wav"), ("y", "flac")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        soundfile.write(tmp_path / folder / f"a.{suffix}", tone(0.3), 16000)
+    names = [tmp_path / "x" / "a.wav", tmp_path / "y" / "a.wav", tmp_path / "y" / "a.flac"]
+    assert run("separate", *names, "--out", tmp_path / "out", "--model", tiny_model).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "a-2", "a-3"]
+
+
+def test_results_inside_the_input_folder_are_not_separated_again(inbox, tiny_model):
+    for _ in range(2):
+        assert run("separate", inbox, "--out", inbox / "out", "--model", tiny_model).returncode == 0
+    assert len(written(inbox / "out")) == 6
+
+
+def test_a_second_run_replaces_the_first_and_nothing_else(tmp_path, tiny_model):
+    soundfile.write(tmp_path / "a.wav", tone(0.5), 16000)
+    for audio_format in ("wav", "flac"):
+        done = run(
+            "separate", tmp_path / "a.wav", "--out", tmp_path / "out", "--model", tiny_model, "--format", audio_format
+        )
+        assert done.returncode == 0
+        (tmp_path / "out" / "a" / "notes.txt").write_text("mine")
+    assert written(tmp_path / "out" / "a") == ["notes.txt", "separation.json", "speaker1.flac", "speaker2.flac"]
+
+
+def test_tracks_that_would_clip_are_kept_in_wav_and_scaled_together_in_flac(tmp_path, tiny_model):
+    loud = 40 * tone(0.5) * np.linspace(0.2, 1, 8000, dtype=np.float32)
+    soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
+    tracks = {}
+    for audio_format in ("wav", "flac"):
+        out = tmp_path / audio_format
+        done = run("separate", tmp_path / "loud.wav", "--out", out, "--model", tiny_model, "--format", audio_format)
+        assert done.returncode == 0
+        paths = sorted((out / "loud").glob(f"*.{audio_format}"))
+        tracks[audio_format] = np.stack([soundfile.read(path)[0] for path in paths])
+    assert np.abs(tracks["wav"]).max() > 1
+    assert "scaled by" in done.stderr
+    gain = 1 / np.abs(tracks["wav"]).max()
+    np.testing.assert_allclose(tracks["flac"], tracks["wav"] * gain, atol=1e-6)
+
+
+def test_every_bad_input_is_told_and_the_good_ones_are_done(tmp_path, tiny_model):
+    soundfile.write(tmp_path / "good.wav", tone(0.5), 16000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    soundfile.write(tmp_path / "zero.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "one.wav", np.zeros(1), 16000)
+    soundfile.write(tmp_path / "10ms.wav", tone(0.01), 16000)
+    soundfile.write(tmp_path / "nan.wav", np.full(8000, np.nan), 16000, subtype="FLOAT")
+    (tmp_path / "text.wav").write_text("hello " * 50)
+    for suffix in ("mp3", "flac"):
+        soundfile.write(tmp_path / f"cut.{suffix}", tone(3.0), 16000)
+        whole = (tmp_path / f"cut.{suffix}").read_bytes()
+        (tmp_path / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "nothing here").mkdir()
+    bad = [
+        "missing.wav",
+        "nothing here",
+        "zero.wav",
+        "one.wav",
+        "10ms.wav",
+        "nan.wav",
+        "text.wav",
+        "cut.mp3",
+        "cut.flac",
+    ]
+    names = [*bad[:4], "good.wav", *bad[4:], "silent.wav"]
+    done = run("separate", *(tmp_path / name for name in names), "--out", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 1
+    errors = done.stderr.splitlines()
+    assert len(errors) == len(bad), done.stderr
+    for name, error in zip(bad, errors, strict=True):
+        assert error.startswith(f"error: {tmp_path / name}: ")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good", "silent"]
+    for track in ("speaker1.wav", "speaker2.wav"):
+        samples, _ = soundfile.read(tmp_path / "out" / "silent" / track)
+        assert samples.shape == (16000,)
+        assert not samples.any()
+
+
+def test_debug_shows_the_traceback(tmp_path, tiny_model):
+    done = run("--debug", "separate", tmp_path / "no.wav", "--out", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_an_unknown_model_is_one_line(tmp_path):
+    done = run("separate", REPO / "examples" / "two-talkers.flac", "--out", tmp_path / "out", "--model", "nonesuch")
+    assert done.returncode == 1
+    one_line_error(done, "nonesuch", "default")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_usage_ends_with_2(tmp_path, tiny_model):
+    assert run("separate").returncode == 2
+    assert run("nonesuch").returncode == 2
+    example = REPO / "examples" / "two-talkers.flac"
+    assert run("separate", example, "--out", tmp_path, "--format", "tape").returncode == 2
+    assert run("separate", example, "--out", tmp_path, "--model", tiny_model, "--overlap-s", "9").returncode == 2
+
+
+def test_an_output_folder_that_is_a_file(tmp_path, tiny_model):
+    soundfile.write(tmp_path / "a.wav", tone(0.5), 16000)
+    (tmp_path / "out").write_text("a file")
+    done = run("separate", tmp_path / "a.wav", "--out", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 1
+    one_line_error(done, str(tmp_path / "out"), "cannot be written", "--out")
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
+@pytest.mark.parametrize("audio_format", ["wav", "flac"])
+def test_a_disk_that_takes_no_more_leaves_no_partial_files(tmp_path, tiny_model, audio_format):
+    """A limit on the size of files stands for the full disk."""
+    import resource
+
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).standard_normal(160_000) * 0.1, 16000)
+
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    arguments = (
+        "separate",
+        tmp_path / "a.wav",
+        "--out",
+        tmp_path / "out",
+        "--model",
+        tiny_model,
+        "--format",
+        audio_format,
+    )
+    done = run(*arguments, preexec_fn=limited)
+    assert done.returncode == 1
+    one_line_error(done, str(tmp_path / "out"), "cannot be written")
+    assert written(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+def test_a_killed_process_leaves_nothing_under_the_final_name(tmp_path, tiny_model):
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).standard_normal(16000 * 240) * 0.1, 16000)
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "unbabble",
+        "separate",
+        tmp_path / "long.wav",
+        "--out",
+        out,
+        "--model",
+        tiny_model,
+    ]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("long.part-*/speaker1.wav")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "long").exists()
+
+
+def test_quiet_says_nothing(inbox, tiny_model, tmp_path):
+    done = run("separate", inbox, "--out", tmp_path / "out", "--model", tiny_model, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_python_interface_does_the_same(inbox, tiny_model, tmp_path):
+    from unbabble import Separator, separate
+
+    outcomes = separate([inbox, tmp_path / "no.wav"], tmp_path / "out", separator=Separator(tiny_model))
+    assert [outcome.error is None for outcome in outcomes] == [True, True, False]
+    assert len(written(tmp_path / "out")) == 6
+
+
+IMPORTS = """
+import sys
+import unbabble
+if {separate}:
+    import numpy
+    unbabble.Separator({model!r})(numpy.zeros(8000), 16000)
+heavy = {{"torch", "lightning", "matplotlib", "scipy", "pydantic"}} | ({{"onnxruntime"}} if not {separate} else set())
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_using_imports_nothing_of_making(tiny_model, separate):
+    script = IMPORTS.format(separate=separate, model=str(tiny_model))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_extra_is_named(tmp_path):
+    """With torch hidden, training says which installation brings it."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('No module named torch', name='torch')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = run("train", REPO / "recipes" / "smoke.yaml", "--out", tmp_path / "run", env=environment)
+    assert done.returncode == 1
+    one_line_error(done, "unbabble train needs packages", "pip install 'unbabble[train]'")
+
+
+def test_simulate_writes_mixtures_and_a_manifest(corpora, tmp_path):
+    speech, noise = corpora
+    out = tmp_path / "out"
+    done = run("simulate", "--speech", speech, "--noise", noise, "--out", out, "--count", 3, "--seed", 4, "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 3
+    done = run("simulate", "--speech", tmp_path / "none", "--out", out, "--count", 3)
+    assert done.returncode == 1
+    one_line_error(done, "no such folder of speech")

@@ -1,0 +1,100 @@
+"""Model folders: export, checks, and what is told of a damaged one."""
+
+import json
+import shutil
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import exported, tiny_recipe
+from safetensors.torch import load_file
+
+from unbabble.config import parse_settings
+from unbabble.engine import Engine
+from unbabble.errors import ModelError
+from unbabble.model_folder import open_model
+from unbabble.networks.frontend import TasNetConfig
+from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.training import export
+from unbabble.training.export import export_model
+
+
+@pytest.mark.parametrize("design", [MixedDesign(1, 1), MixedDesign(2, 0), MixedDesign(0, 1), SisoOnlyDesign(1, 1)])
+def test_every_design_runs_the_same_in_both_engines_on_any_batch_and_length(tmp_path, design):
+    engine = Engine(open_model(exported(tmp_path / "model", design)))
+    torch.manual_seed(0)
+    network = SeparationNetwork(tiny_recipe(design).network).eval()
+    for shape in [(1, 1), (1, 63), (3, 5000), (2, 16001)]:
+        mixture = torch.randn(shape)
+        with torch.no_grad():
+            expected = network(mixture).numpy()
+        np.testing.assert_allclose(engine(mixture.numpy()), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_chunks_that_do_not_overlap_and_magnitudes_are_exported_too(tmp_path):
+    recipe = tiny_recipe()
+    front_end = TasNetConfig(filters=32, window=64, hop=32, chunk=20, chunk_hop=20, start="fourier", magnitudes=True)
+    network = SeparationNetwork(
+        NetworkConfig(design=MixedDesign(1, 1), front_end=front_end, block=recipe.network.block)
+    )
+    assert export_model(network, recipe, tmp_path / "model").is_dir()
+
+
+def test_graphs_have_batch_and_time_as_free_axes(tiny_model):
+    session = onnxruntime.InferenceSession(tiny_model / "separator.onnx")
+    assert session.get_inputs()[0].shape == ["batch", "samples"]
+    assert session.get_outputs()[0].shape[0] == "batch"
+
+
+def test_an_export_whose_engines_differ_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    with pytest.raises(ModelError, match="export refused"):
+        exported(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_enough_to_go_on_training(tiny_model):
+    card = json.loads((tiny_model / "model.json").read_text())
+    network = SeparationNetwork(parse_settings(NetworkConfig, card["network"], "model.json"))
+    network.load_state_dict(load_file(tiny_model / "weights.safetensors"))
+
+
+@pytest.fixture
+def copy(tiny_model, tmp_path):
+    return shutil.copytree(tiny_model, tmp_path / "copy")
+
+
+def test_a_wrong_checksum_is_told(copy):
+    graph = copy / "separator.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError, match=r"separator\.onnx: checksum differs"):
+        open_model(copy)
+
+
+def test_a_missing_graph_is_told(copy):
+    (copy / "separator.onnx").unlink()
+    with pytest.raises(ModelError, match=r"separator\.onnx: missing"):
+        open_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ("{", "not readable as JSON"),
+        ("[]", "not a model of format 1"),
+        ('{"format": 99}', "not a model of format 1"),
+        ('{"format": 1}', "a field is missing"),
+    ],
+)
+def test_a_damaged_card_is_told(copy, card, told):
+    (copy / "model.json").write_text(card)
+    with pytest.raises(ModelError, match=told):
+        open_model(copy)
+
+
+def test_an_unknown_name_lists_the_models_there_are(tmp_path):
+    with pytest.raises(ModelError, match=r"nonesuch: no such model; .* default"):
+        open_model("nonesuch")
+    with pytest.raises(ModelError, match=r"it has no model\.json"):
+        open_model(tmp_path)

@@ -1,0 +1,100 @@
+"""The Python interface: lengths, rates, levels, and inputs that are not fit."""
+
+import numpy as np
+import pytest
+from conftest import tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unbabble import Separator
+from unbabble.errors import AudioError, ModelError
+
+
+@given(n_samples=st.integers(4800, 100_000), rate=st.sampled_from([8000, 16000, 44100, 48000, 192000]))
+@settings(max_examples=25, deadline=None)
+def test_output_has_the_length_of_the_input(tiny_model, n_samples, rate):
+    samples = np.random.default_rng(n_samples).standard_normal(n_samples) * 0.1
+    tracks = Separator(tiny_model)(samples, rate)
+    assert tracks.shape == (2, n_samples)
+    assert tracks.dtype == np.float32
+    assert np.isfinite(tracks).all()
+
+
+@pytest.mark.parametrize("seconds", [0.03, 1.9, 2.0, 2.1, 3.5, 7.25])
+def test_recordings_around_the_length_of_a_window(tiny_model, seconds):
+    assert Separator(tiny_model)(tone(seconds), 16000).shape == (2, round(seconds * 16000))
+
+
+def test_blocks_of_any_size_give_the_same_tracks(tiny_model):
+    separator = Separator(tiny_model)
+    samples = np.random.default_rng(0).standard_normal(70_000).astype(np.float32)
+    blocks = np.array_split(samples[np.newaxis], [1, 50, 5000, 40_000], axis=1)
+    joined = np.concatenate(list(separator.separate_blocks(blocks, 22050)), axis=1)
+    np.testing.assert_allclose(joined, separator(samples, 22050), atol=1e-5)
+
+
+def test_silence_in_gives_silence_out(tiny_model):
+    assert not Separator(tiny_model)(np.zeros(50_000), 44100).any()
+
+
+def test_levels_follow_the_mixture(tiny_model):
+    separator, samples = Separator(tiny_model), tone(1.0)
+    np.testing.assert_allclose(separator(3 * samples, 16000), 3 * separator(samples, 16000), atol=1e-3)
+
+
+def test_a_siso_only_model_gives_as_many_tracks_as_asked(tiny_siso_only_model):
+    separator = Separator(tiny_siso_only_model)
+    assert separator(tone(1.0), 16000).shape[0] == 2
+    for n_sources in (1, 3, 4):
+        assert separator(tone(3.0), 16000, n_sources).shape == (n_sources, 48000)
+    with pytest.raises(ModelError, match="1 to 8"):
+        separator(tone(1.0), 16000, 9)
+
+
+def test_a_mixed_model_refuses_another_number_of_tracks(tiny_model):
+    with pytest.raises(ModelError, match="gives 2 tracks, not 3"):
+        Separator(tiny_model)(tone(1.0), 16000, 3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "told"),
+    [
+        (np.zeros(0), 16000, "too short"),
+        (np.zeros(1), 16000, "too short"),
+        (np.zeros(160), 16000, "too short: 160 samples; expected at least 25 ms"),
+        (np.zeros((2, 16000)), 16000, "one channel"),
+        (np.zeros(16000, np.int16), 16000, "floats"),
+        (np.full(16000, np.nan), 16000, "NaN"),
+        (np.zeros(16000), 4000, "8000 to 192000"),
+        (np.zeros(16000), 10**9, "8000 to 192000"),
+    ],
+)
+def test_samples_that_are_not_fit_are_refused(tiny_model, samples, rate, told):
+    with pytest.raises(AudioError, match=told):
+        Separator(tiny_model)(samples, rate)
+
+
+def test_an_overlap_that_does_not_fit_the_window_is_refused(tiny_model):
+    with pytest.raises(ValueError, match="half of window_s"):
+        Separator(tiny_model, window_s=2.0, overlap_s=1.5)
+
+
+def test_the_bundled_model_separates_the_example():
+    """The default model, whose card says how well it does elsewhere, on the repo's own recording."""
+    import soundfile
+    from conftest import REPO
+
+    mixture, rate = soundfile.read(REPO / "examples" / "two-talkers.flac")
+    truths = [
+        soundfile.read(REPO / "examples" / "voices" / voice / "two-talkers.flac")[0]
+        for voice in ("af_sarah", "am_eric")
+    ]
+    tracks = Separator()(mixture, rate)
+
+    def ratio_db(estimate, truth):
+        return 10 * np.log10(np.sum(truth**2) / np.sum((estimate - truth) ** 2))
+
+    straight = np.mean([ratio_db(track, truth) for track, truth in zip(tracks, truths, strict=True)])
+    swapped = np.mean([ratio_db(track, truth) for track, truth in zip(tracks[::-1], truths, strict=True)])
+    before = np.mean([ratio_db(mixture, truth) for truth in truths])
+    assert max(straight, swapped) > before + 4

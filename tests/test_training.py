@@ -1,0 +1,175 @@
+"""Training runs: from a recipe to a model folder that separates, checkpoints, refusals."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from conftest import REPO, tone
+
+from unbabble import Separator
+from unbabble.errors import RecipeError, TrainingError
+from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
+from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_data
+from unbabble.training.data import FreshSampler, load_data, split_speakers
+from unbabble.training.fit import cosine_factor, export_run, train
+
+
+def short_recipe(**training):
+    """The smoke recipe, made shorter still."""
+    recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
+    changed = {"max_epochs": 2, "epoch_size": 8, "valid_size": 4, **training}
+    return dataclasses.replace(
+        recipe,
+        mixtures=recipe.mixtures[:1],
+        training=dataclasses.replace(recipe.training, **changed),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(short_recipe(), folder)
+    return folder
+
+
+def test_a_run_ends_with_a_model_that_separates(run):
+    tracks = Separator(run / "model")(tone(0.5), 16000)
+    assert tracks.shape == (2, 8000)
+    card = json.loads((run / "model" / "model.json").read_text())
+    assert card["name"] == "smoke"
+    assert card["training"]["settings"]["epoch_size"] == 8
+    assert list((run / "logs").iterdir())
+
+
+def test_a_run_can_be_resumed_and_is_not_overwritten(run, tmp_path):
+    with pytest.raises(TrainingError, match="--resume"):
+        train(short_recipe(), run)
+    with pytest.raises(TrainingError, match="to resume from"):
+        train(short_recipe(), tmp_path / "new", resume=True)
+    before = read_checkpoint(run / "last.safetensors")
+    train(short_recipe(max_epochs=3), run, resume=True)
+    after = read_checkpoint(run / "last.safetensors")
+    assert (before["global_step"], after["global_step"]) == (4, 6)
+
+
+def test_training_stops_when_nothing_gets_better(tmp_path):
+    train(short_recipe(max_epochs=50, patience=2, learning_rate=1e-12), tmp_path / "run")
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors")["epoch"] < 10
+
+
+def test_a_run_keeps_to_its_minutes(tmp_path):
+    train(short_recipe(max_epochs=10_000, patience=10_000, max_minutes=0.03), tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "model.json").is_file()
+
+
+@pytest.mark.slow
+def test_training_lowers_the_loss(tmp_path):
+    recipe = short_recipe(max_epochs=8, epoch_size=40, learning_rate=5e-3)
+    train(recipe, tmp_path / "run")
+    states = read_checkpoint(tmp_path / "run" / "best.safetensors")["callbacks"]
+    best = next(state["best_model_score"] for state in states.values() if state.get("best_model_score") is not None)
+    assert float(best) < -3.5  # the mixture itself, halved, has about -2.5
+
+
+def test_a_checkpoint_keeps_its_tree(tmp_path):
+    tree = {
+        "epoch": 3,
+        "state": {0: {"step": torch.tensor(2.0), "m": torch.arange(3)}, "name": None},
+        "list": [1, (2.5, "x"), torch.eye(2)[:, 0]],
+        "flag": True,
+    }
+    write_checkpoint(tree, tmp_path / "a.safetensors")
+    back = read_checkpoint(tmp_path / "a.safetensors")
+    assert back["epoch"] == 3
+    assert back["flag"] is True
+    assert back["list"][1] == (2.5, "x")
+    assert torch.equal(back["state"][0]["m"], torch.arange(3))
+    assert torch.equal(back["list"][2], torch.tensor([1.0, 0.0]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_a_checkpoint_that_cannot_be_stored_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="cannot hold"):
+        write_checkpoint({"a": object()}, tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_checkpoint_is_told(tmp_path):
+    torch.save({"a": 1}, tmp_path / "pickle.ckpt")
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        read_checkpoint(tmp_path / "pickle.ckpt")
+    with pytest.raises(TrainingError, match="not a training run"):
+        export_run(tmp_path, tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["paper.yaml", "default.yaml", "smoke.yaml"])
+def test_the_recipes_of_the_repo_are_understood(name):
+    assert read_recipe(REPO / "recipes" / name).network.sample_rate == 16000
+
+
+def test_the_paper_recipe_states_what_the_defaults_are():
+    """Every default is the paper's, so that a recipe only says where it departs."""
+    from unbabble.mixing.recipe import paper_mixtures
+    from unbabble.networks.network import NetworkConfig
+    from unbabble.training.config import TrainingConfig
+
+    recipe = read_recipe(REPO / "recipes" / "paper.yaml")
+    assert recipe.mixtures == paper_mixtures()
+    assert recipe.network == NetworkConfig()
+    assert recipe.training == TrainingConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("training: {learning_rat: 1}", "training.learning_rat is not a key that anything reads"),
+        ("training: [", "not a readable YAML"),
+        ("network: {n_sources: 3}", "must agree on the number of talkers"),
+        ("network: {front_end: {window: 33}}", "multiple of hop"),
+        ("speed: 1", "speed is not a key that anything reads"),
+        ("training: {schedule: {kind: sawtooth}}", "schedule"),
+    ],
+)
+def test_a_wrong_recipe_is_explained(tmp_path, text, told):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="(?s)" + told.replace(".", r"\.")):
+        read_recipe(path)
+    with pytest.raises(RecipeError, match="no such recipe"):
+        read_recipe(tmp_path / "none.yaml")
+
+
+def test_speakers_held_out_are_in_no_mixture_of_the_training(corpora):
+    from unbabble.mixing.corpus import scan_speech
+
+    speech = scan_speech([corpora[0]])
+    train_speech, valid_speech = split_speakers(speech, DataConfig(valid_speakers=1), seed=0)
+    assert len(valid_speech.names) == 1
+    assert set(train_speech.names) | set(valid_speech.names) == set(speech.names)
+    assert not set(train_speech.names) & set(valid_speech.names)
+
+
+def test_training_mixtures_never_come_again_and_validation_mixtures_always_do():
+    sampler = FreshSampler(4)
+    assert list(sampler) == [0, 1, 2, 3]
+    sampler.set_epoch(2)
+    assert list(sampler) == [8, 9, 10, 11]
+    data = load_data(short_recipe())
+    first, again = ([mixture for mixture, _ in data.valid] for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_folders_given_replace_the_recipes(tmp_path):
+    recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
+    assert with_data(recipe, [tmp_path], None, None).data.speech == (tmp_path,)
+    assert with_data(recipe, None, None, None) == recipe
+
+
+def test_the_cosine_rises_and_falls():
+    schedule = CosineSchedule(warmup=0.1)
+    factors = [cosine_factor(step / 100, schedule) for step in range(101)]
+    assert factors[10] == pytest.approx(1)
+    assert factors[100] == pytest.approx(0.01)
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
