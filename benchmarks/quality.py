@@ -37,7 +37,10 @@ def main() -> None:
         conditions["the paper's recipe"] = PAPER
 
     scores = {}
-    print(f"model {separator.model.name} {separator.model.version}; {options.count} mixtures of 4 s in each row, ", end="")
+    print(
+        f"model {separator.model.name} {separator.model.version}; {options.count} mixtures of 4 s in each row, ",
+        end="",
+    )
     print(f"seed {options.seed}, split {options.split}; dB\n")
     print("| condition | speech | speakers | SI-SDR | SI-SDRi | SI-SDRi < 0 | SI-SDR by overlap |")
     print("|---|---|---|---|---|---|---|")

@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60, 600])
     parser.add_argument("--rate", type=int, default=16000, help="Hz")
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n"
+    )
     print("| audio (s) | taken (s) | real-time factor | peak memory (MB) |")
     print("|---|---|---|---|")
     for seconds in options.seconds:

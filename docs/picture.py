@@ -31,7 +31,15 @@ def draw(axis: plt.Axes, name: str, path: Path) -> None:
     """One spectrogram, on a scale of levels that all share."""
     samples, rate = soundfile.read(path)
     axis.specgram(
-        samples, NFFT=512, Fs=rate, noverlap=384, mode="magnitude", scale="dB", cmap="magma", vmin=FLOOR_DB, vmax=CEILING_DB
+        samples,
+        NFFT=512,
+        Fs=rate,
+        noverlap=384,
+        mode="magnitude",
+        scale="dB",
+        cmap="magma",
+        vmin=FLOOR_DB,
+        vmax=CEILING_DB,
     )
     axis.set_title(name, loc="left", fontsize=10)
     axis.set_ylabel("frequency (kHz)", fontsize=8)

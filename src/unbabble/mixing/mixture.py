@@ -87,6 +87,8 @@ class Mixer:
                 f"mixtures of {most} talkers need {most} speakers, "
                 f"but there is only {', '.join(speech.names) or 'nobody'}"
             )
+        if min(part.first for part in mixtures) > 0:
+            raise CorpusError("no part of the mixtures begins with the first one: set first: 0 for one of them")
         if noise is None and any(part.recipe.noise_snr_db for part in mixtures):
             raise CorpusError("the recipe asks for noise: give a folder of noises, or set noise_snr_db: null")
         self.speech, self.noise, self.mixtures = speech, noise, mixtures
@@ -95,9 +97,9 @@ class Mixer:
     def __call__(self, index: int) -> Mixture:
         """Mixture number ``index``: the same for the same seed, whatever was drawn before."""
         rng = np.random.default_rng([self.seed, index])
-        shares = np.array([part.share for part in self.mixtures])
-        recipe = self.mixtures[int(rng.choice(len(shares), p=shares / shares.sum()))].recipe
-        return self._draw(recipe, rng)
+        parts = [part for part in self.mixtures if part.first <= index]
+        shares = np.array([part.share for part in parts])
+        return self._draw(parts[int(rng.choice(len(parts), p=shares / shares.sum()))].recipe, rng)
 
     def _draw(self, recipe: MixtureRecipe, rng: np.random.Generator) -> Mixture:
         n_samples = round(recipe.duration_s * recipe.sample_rate)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from unbabble.config import Positive, PositiveFloat, PositiveRange, Range, Share, ShareRange, settings
+from unbabble.config import NotNegative, Positive, PositiveFloat, PositiveRange, Range, Share, ShareRange, settings
 
 
 @settings
@@ -53,6 +53,7 @@ class SharedRecipe:
 
     share: PositiveFloat
     recipe: MixtureRecipe
+    first: NotNegative = 0  # number of the first mixture that may be of this part: easier parts can lead
 
 
 Mixtures = tuple[SharedRecipe, ...]

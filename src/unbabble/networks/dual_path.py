@@ -37,7 +37,8 @@ class DualPathBlock(nn.Module):
     def forward(self, grid: Tensor) -> Tensor:
         grid = grid + self.intra_norm(along_columns(self.intra, grid))
         across = along_columns(self.inter, grid.transpose(1, 2)).transpose(1, 2)
-        return grid + self.inter_norm(across)
+        merged: Tensor = grid + self.inter_norm(across)
+        return merged
 
 
 def along_columns(path: nn.Module, grid: Tensor) -> Tensor:

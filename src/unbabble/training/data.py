@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unbabble.mixing.corpus import Corpus, DecodedAudio, read_split, scan_noise, scan_speech
 from unbabble.mixing.mixture import DrawRoom, Mixer
-from unbabble.mixing.recipe import MixtureRecipe
+from unbabble.mixing.recipe import MixtureRecipe, Mixtures
 from unbabble.mixing.rooms import RoomResponse, make_bank
 from unbabble.training.config import DataConfig, TrainingRecipe
 
@@ -74,11 +74,12 @@ def load_data(recipe: TrainingRecipe) -> TrainingData:
     hours = audio.load(train_speech)
     draw_room = _bank(recipe)
 
-    def mixer(speech: Corpus, noise: Corpus | None, seed: int) -> Mixer:
-        return Mixer(speech, noise, recipe.mixtures, audio, 3 * recipe.seed + seed, draw_room)
+    def mixer(speech: Corpus, noise: Corpus | None, mixtures: Mixtures, seed: int) -> Mixer:
+        return Mixer(speech, noise, mixtures, audio, 3 * recipe.seed + seed, draw_room)
 
-    train = MixtureDataset(mixer(train_speech, train_noise, TRAIN_SEED), recipe.training.epoch_size)
-    valid = MixtureDataset(mixer(valid_speech, valid_noise, VALID_SEED), recipe.training.valid_size)
+    of_any_time = tuple(replace(part, first=0) for part in recipe.mixtures)
+    train = MixtureDataset(mixer(train_speech, train_noise, recipe.mixtures, TRAIN_SEED), recipe.training.epoch_size)
+    valid = MixtureDataset(mixer(valid_speech, valid_noise, of_any_time, VALID_SEED), recipe.training.valid_size)
     batch_size = recipe.training.batch_size
     keep_alive = config.workers > 0
     return TrainingData(
