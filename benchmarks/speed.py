@@ -3,10 +3,11 @@
     python benchmarks/speed.py [--seconds 10 60 600] [--rate 16000]
 
 Separates noise of these lengths with the program as a user would, from start to exit. Prints seconds, the
-real-time factor (seconds taken over seconds of audio) and the peak memory of the process.
+real-time factor (seconds taken over seconds of audio) and the peak memory of the process. POSIX only.
 """
 
 import argparse
+import json
 import os
 import platform
 import subprocess
@@ -24,15 +25,20 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60, 600])
     parser.add_argument("--rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n"
     )
     print("| audio (s) | taken (s) | real-time factor | peak memory (MB) |")
     print("|---|---|---|---|")
+    figures = []
     for seconds in options.seconds:
         taken, peak_mb = measure(seconds, options.rate, options.model)
+        figures.append({"audio_s": seconds, "taken_s": taken, "peak_mb": peak_mb})
         print(f"| {seconds:g} | {taken:.2f} | {taken / seconds:.3f} | {peak_mb:.0f} |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(seconds: float, rate: int, model: str) -> tuple[float, float]:

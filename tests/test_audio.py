@@ -76,7 +76,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, bad):
     samples = tone(0.5)
     samples[100] = bad
     soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
-    with pytest.raises(AudioError, match="NaN or infinite"):
+    with pytest.raises(AudioError, match=r"bad\.wav: NaN or infinite"):
         read_mono(tmp_path / "bad.wav", 16000)
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_audio_is_refused(tmp_path):
         "empty.wav": "empty",
         "none.wav": "no samples",
         "slow.wav": "sample rate 4000 Hz; expected 8 to 192 kHz",
-        "folder.wav": "not a file",
+        "folder.wav": "a folder; expected an audio file",
         "missing.wav": "no such file",
     }.items():
         with pytest.raises(AudioError, match=told) as caught:

@@ -81,6 +81,16 @@ def test_results_inside_the_input_folder_are_not_separated_again(inbox, tiny_mod
     assert len(written(inbox / "out")) == 6
 
 
+@pytest.mark.parametrize("out", [".", "inbox", "elsewhere/../inbox/out"])
+def test_a_folder_and_its_results_may_lie_in_one_another(inbox, tiny_model, out):
+    (inbox.parent / "elsewhere").mkdir()
+    for given in ("inbox", inbox):
+        done = run("separate", given, "--out", out, "--model", tiny_model, "--quiet", cwd=inbox.parent)
+        assert (done.returncode, done.stderr) == (0, "")
+    folders = [path.parent for path in (inbox.parent / out).resolve().rglob("separation.json")]
+    assert sorted(path.name for path in folders) == ["a", "b.é"]
+
+
 def test_a_second_run_replaces_the_first_and_nothing_else(tmp_path, tiny_model):
     soundfile.write(tmp_path / "a.wav", tone(0.5), 16000)
     for audio_format in ("wav", "flac"):
@@ -146,6 +156,25 @@ def test_every_bad_input_is_told_and_the_good_ones_are_done(tmp_path, tiny_model
         assert not samples.any()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of raw bytes and of this length are Linux's")
+def test_strange_names_cost_nothing_else(tmp_path, tiny_model):
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    soundfile.write(inbox / "a.wav", tone(0.5), 16000)
+    os.rename(inbox / "a.wav", os.fsencode(inbox) + b"/caf\xe9.wav")
+    done = run("separate", "x" * 300, inbox, "--out", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 1
+    one_line_error(done, "xxx", "cannot be read")
+    assert len(written(tmp_path / "out")) == 3
+
+
+def test_huge_samples_are_told_and_not_taken_for_silence(tmp_path, tiny_model):
+    soundfile.write(tmp_path / "huge.wav", 1e30 * tone(0.5), 16000, subtype="FLOAT")
+    done = run("separate", tmp_path / "huge.wav", "--out", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 1
+    one_line_error(done, "huge.wav", "levels far beyond full scale")
+
+
 def test_debug_shows_the_traceback(tmp_path, tiny_model):
     done = run("--debug", "separate", tmp_path / "no.wav", "--out", tmp_path / "out", "--model", tiny_model)
     assert done.returncode == 1
@@ -164,7 +193,8 @@ def test_wrong_usage_ends_with_2(tmp_path, tiny_model):
     assert run("nonesuch").returncode == 2
     example = REPO / "examples" / "two-talkers.flac"
     assert run("separate", example, "--out", tmp_path, "--format", "tape").returncode == 2
-    assert run("separate", example, "--out", tmp_path, "--model", tiny_model, "--overlap-s", "9").returncode == 2
+    for flags in (["--overlap-s", "9"], ["--window-s", "inf"], ["--window-s", "0.1"], ["--threads", "0"]):
+        assert run("separate", example, "--out", tmp_path, "--model", tiny_model, *flags).returncode == 2
 
 
 def test_an_output_folder_that_is_a_file(tmp_path, tiny_model):
@@ -265,7 +295,7 @@ def test_a_missing_extra_is_named(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = run("train", REPO / "recipes" / "smoke.yaml", "--out", tmp_path / "run", env=environment)
     assert done.returncode == 1
-    one_line_error(done, "unbabble train needs packages", "pip install 'unbabble[train]'")
+    one_line_error(done, "unbabble train (torch) needs packages", 'pip install "unbabble[train]"')
 
 
 def test_simulate_writes_mixtures_and_a_manifest(corpora, tmp_path):

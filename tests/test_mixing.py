@@ -181,8 +181,28 @@ def test_a_corpus_that_cannot_serve_is_refused(tmp_path, corpora):
     lonely = scan_speech([corpora[0]]).only(["ann"])
     with pytest.raises(CorpusError, match="need 2 speakers, but there is only ann"):
         Mixer(lonely, None, paper_mixtures(), DecodedAudio(RATE))
-    with pytest.raises(CorpusError, match="asks for noise"):
-        Mixer(scan_speech([corpora[0]]), None, paper_mixtures(), DecodedAudio(RATE))
+    for noise in (None, scan_noise([corpora[1]]).only([])):
+        with pytest.raises(CorpusError, match="asks for noise"):
+            Mixer(scan_speech([corpora[0]]), noise, paper_mixtures(), DecodedAudio(RATE))
+
+
+def test_noises_of_one_name_are_all_heard(tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "n.wav", np.ones(100), RATE)
+    assert len(scan_noise([tmp_path]).recordings["n"]) == 2
+
+
+def test_parts_of_the_mixtures_can_join_later(corpora):
+    clean = MixtureRecipe(duration_s=1.0, noise_snr_db=None, room=None)
+    noisy = MixtureRecipe(duration_s=1.0, room=None)
+    parts = (SharedRecipe(1.0, clean), SharedRecipe(9.0, noisy, first=20))
+    draw = Mixer(scan_speech([corpora[0]]), scan_noise([corpora[1]]), parts, DecodedAudio(RATE))
+    noises = [draw(index).facts.noise is not None for index in range(40)]
+    assert not any(noises[:20])
+    assert any(noises[20:])
+    with pytest.raises(CorpusError, match="first: 0"):
+        Mixer(scan_speech([corpora[0]]), scan_noise([corpora[1]]), parts[1:], DecodedAudio(RATE))
 
 
 def test_a_silent_speaker_is_named(tmp_path, corpora):

@@ -93,6 +93,27 @@ def test_a_damaged_card_is_told(copy, card, told):
         open_model(copy)
 
 
+@pytest.mark.parametrize("change", [{"overlap_s": 7.0}, {"window_s": -1}, {"trained_sources": 0}, {"sample_rate": 0}])
+def test_a_card_that_makes_no_sense_is_told(copy, change):
+    card = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps(card | change))
+    with pytest.raises(ModelError, match="out of range"):
+        open_model(copy)
+
+
+def test_exporting_leaves_other_files_alone(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("mine")
+    exported(tmp_path / "model")
+    assert (tmp_path / "model" / "thesis.txt").read_text() == "mine"
+    assert open_model(tmp_path / "model").name == "tiny"
+
+
+def test_the_bundled_model_is_small_enough_to_be_installed():
+    folder = open_model("default").path
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
+
+
 def test_an_unknown_name_lists_the_models_there_are(tmp_path):
     with pytest.raises(ModelError, match=r"nonesuch: no such model; .* default"):
         open_model("nonesuch")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from unbabble.errors import RecipeError, TrainingError
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
 from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_data
 from unbabble.training.data import FreshSampler, load_data, split_speakers
-from unbabble.training.fit import cosine_factor, export_run, train
+from unbabble.training.fit import SeparationTask, cosine_factor, export_run, train
 
 
 def short_recipe(**training):
@@ -51,6 +52,28 @@ def test_a_run_can_be_resumed_and_is_not_overwritten(run, tmp_path):
     train(short_recipe(max_epochs=3), run, resume=True)
     after = read_checkpoint(run / "last.safetensors")
     assert (before["global_step"], after["global_step"]) == (4, 6)
+
+
+def test_another_network_cannot_go_on_with_a_run_and_leaves_it_whole(run):
+    other = read_recipe(REPO / "recipes" / "paper.yaml")
+    with pytest.raises(TrainingError, match="another network"):
+        train(dataclasses.replace(short_recipe(), network=other.network), run, resume=True)
+    assert export_run(run, run / "model").is_dir()
+
+
+def test_a_resumed_run_counts_the_minutes_it_had(run):
+    assert read_checkpoint(run / "last.safetensors")["minutes"] > 0
+    task = SeparationTask(torch.nn.Linear(1, 1), short_recipe(max_minutes=10.0).training)
+    task.on_load_checkpoint({"minutes": 7.5})
+    assert task.minutes() == pytest.approx(7.5, abs=0.1)
+
+
+def test_loaders_can_be_sent_to_workers_on_any_system():
+    """Systems without fork pickle the dataset."""
+    recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
+    data = load_data(dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epoch_size=4)))
+    mixture, _ = pickle.loads(pickle.dumps(data.train.dataset))[1]
+    assert torch.equal(mixture, data.train.dataset[1][0])
 
 
 def test_training_stops_when_nothing_gets_better(tmp_path):

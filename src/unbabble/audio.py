@@ -1,10 +1,12 @@
 """Decode any file block by block, resample, write."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,7 +14,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from unbabble.errors import AudioError, OutputError
+from unbabble.errors import AudioError
+from unbabble.output import writing
 
 Samples = NDArray[np.float32]
 
@@ -22,6 +25,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 RATES_HZ = (8_000, 192_000)
 SHORTEST_S = 0.025
+LOUDEST = 1e8  # full scale is 1; 24-bit numbers stored as floats may pass
 BLOCK = 1 << 16  # samples
 STREAMED_WAV = 0x7FFFF000  # bytes: writers that cannot go back to the header declare at least this much
 DECODE_ERRORS = (av.FFmpegError, soundfile.SoundFileError, OSError, ValueError, EOFError)
@@ -45,12 +49,7 @@ def open_recording(path: Path) -> Iterator[Recording]:
     Raises AudioError, on opening or while the blocks are read, where the file is missing, no audio, empty,
     cut short, of a sample rate outside 8 to 192 kHz, or holds samples that are no numbers.
     """
-    if not path.exists():
-        raise AudioError(f"{path}: no such file")
-    if not path.is_file():
-        raise AudioError(f"{path}: not a file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty; expected an audio file")
+    _check_readable(path)
     with ExitStack() as stack:
         recording = None
         if path.suffix.lower() != ".mp3":  # its decoder there prints warnings of its own
@@ -101,22 +100,21 @@ class TrackWriter:
 
     def __init__(self, paths: list[Path], sample_rate: int) -> None:
         self.peaks = np.zeros(len(paths))
-        self._paths = paths
-        self._stack = ExitStack()
-        with writing(paths[0]):
-            self._files = [
-                self._stack.enter_context(
-                    soundfile.SoundFile(path, "w", sample_rate, 1, subtype="FLOAT", format="WAV")
-                )
-                for path in paths
-            ]
+        self._paths, self._sample_rate = paths, sample_rate
+        self._files: list[soundfile.SoundFile] = []
 
     def __enter__(self) -> "TrackWriter":
+        with ExitStack() as opened:
+            for path in self._paths:
+                with writing(path):
+                    file = soundfile.SoundFile(path, "w", self._sample_rate, 1, subtype="FLOAT", format="WAV")
+                self._files.append(opened.enter_context(file))
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         with writing(self._paths[0]):
-            self._stack.close()
+            self._opened.close()
 
     def write(self, block: Samples) -> None:
         """Append (tracks, samples). Raises OutputError where the disk takes no more."""
@@ -140,21 +138,31 @@ def wav_to_flac(source: Path, target: Path, gain: float) -> None:
             flac.write(block * np.float32(gain))
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while ``path`` is written into an OutputError."""
+def check_numbers(samples: NDArray[np.floating[Any]], source: str = "") -> None:
+    """Raise AudioError, which begins with ``source``, where samples are no numbers or absurdly large ones."""
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{source}NaN or infinite samples; expected numbers of about -1 to 1; export it again")
+    if samples.size and np.abs(samples).max() > LOUDEST:
+        raise AudioError(f"{source}levels far beyond full scale; expected samples of about -1 to 1; scale it down")
+
+
+def _check_readable(path: Path) -> None:
     try:
-        yield
-    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts that all was taken
-        reason = getattr(error, "strerror", None) or str(error) or "the disk takes no more data"
-        raise OutputError(
-            f"{path}: cannot be written: {reason}; check the free space and the permissions, or choose another --out"
-        ) from error
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise AudioError(f"{path}: a folder; expected an audio file") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read: {error.strerror}; check the name and the permissions") from None
+    if empty:
+        raise AudioError(f"{path}: the file is empty; expected audio; copy or download it again")
 
 
 def _open_soundfile(path: Path, stack: ExitStack) -> Recording | None:
     try:
-        file = stack.enter_context(soundfile.SoundFile(path))
+        file = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))  # names may be any bytes
     except DECODE_ERRORS:
         return None
     blocks = _checked(_soundfile_blocks(file, path), path)
@@ -175,7 +183,9 @@ def _soundfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples
 
 def _open_av(path: Path, stack: ExitStack) -> Recording:
     try:
-        container = stack.enter_context(av.open(str(path)))
+        container = stack.enter_context(
+            av.open(stack.enter_context(path.open("rb")), mode="r")
+        )  # no name: no protocols
     except DECODE_ERRORS:
         raise AudioError(
             f"{path}: not audio that can be decoded, or cut short; expected wav, flac, mp3, ogg, m4a, mp4 or the like"
@@ -232,14 +242,15 @@ def _checked(blocks: Iterator[Samples], path: Path) -> Iterator[Samples]:
     n_seen = 0
     try:
         for block in blocks:
-            if not np.isfinite(block).all():
-                raise AudioError(f"{path}: holds NaN or infinite samples; expected numbers; export the file again")
+            check_numbers(block, f"{path}: ")
             n_seen += block.shape[1]
             yield block
     except DECODE_ERRORS as error:
         raise _cut_short(path, f"decoding failed after {n_seen} samples: {error}") from None
     if n_seen == 0:
-        raise AudioError(f"{path}: holds no samples; expected a recording of at least {SHORTEST_S * 1000:.0f} ms")
+        raise AudioError(
+            f"{path}: holds no samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; record it again"
+        )
 
 
 def _cut_short(path: Path, found: str) -> AudioError:

@@ -21,7 +21,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-TRAIN_MODULES = {"torch", "lightning", "torchmetrics", "pyroomacoustics", "scipy", "pydantic", "yaml", "onnx"}
 
 
 class State:
@@ -32,16 +31,62 @@ class State:
 
 def main() -> None:
     """Entry point of the ``unbabble`` program."""
+    for stream in (sys.stdout, sys.stderr):  # file names may hold what a terminal's encoding cannot
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    screen = Screen()
     try:
         app()
     except UnbabbleError as error:
-        if State.debug:
-            traceback.print_exc()
-        _complain(str(error))
+        screen.complain(error)
         sys.exit(1)
     except KeyboardInterrupt:
-        _complain("interrupted")
+        screen.say("error: interrupted")
         sys.exit(130)
+
+
+class Screen:
+    """What a user sees: results on standard output; notices, errors and a progress bar on standard error."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            *columns,
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    @contextmanager
+    def progress(self, name: str) -> Iterator[Callable[[float, float | None], None]]:
+        """A bar for one piece of work; gives what moves it: how much is done, and of how much."""
+        with self._bar:
+            task = self._bar.add_task(name, total=None)
+            yield lambda done, total: self._bar.update(task, completed=done, total=total)
+            self._bar.remove_task(task)
+
+    def result(self, text: object) -> None:
+        """Print to standard output, unless quiet."""
+        if not self.quiet:
+            print(text)
+
+    def notice(self, text: str) -> None:
+        """Print to standard error, unless quiet."""
+        if not self.quiet:
+            self.say(f"note: {text}")
+
+    def complain(self, error: BaseException) -> None:
+        """Print an error as one line, after its traceback with --debug."""
+        if State.debug:
+            traceback.print_exception(error)
+        self.say(f"error: {' '.join(str(error).split())}")
+
+    def say(self, line: str) -> None:
+        """One line to standard error."""
+        print(line, file=sys.stderr)
 
 
 @app.callback()
@@ -64,7 +109,7 @@ def separate(
     speakers: Annotated[int | None, typer.Option(help="Tracks to give, where the model can give any number.")] = None,
     window_s: Annotated[float | None, typer.Option(help="Seconds separated at once.")] = None,
     overlap_s: Annotated[float | None, typer.Option(help="Seconds that windows share.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Processor threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices.")] = False,
 ) -> None:
     """Separate recordings: one track per talker, at the rate and length of the input."""
@@ -77,19 +122,18 @@ def separate(
         separator = Separator(model, window_s=window_s, overlap_s=overlap_s, threads=threads)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    failed = 0
-    with _progress(quiet) as add_task:
-        for job in find_jobs(inputs, out):
-            outcome = run_job(job, separator, audio_format, speakers, add_task(job.source.name))
-            if outcome.error is not None:
-                failed += 1
-                if State.debug:
-                    traceback.print_exception(outcome.error)
-                _complain(str(outcome.error))
-            elif not quiet:
-                for notice in outcome.notices:
-                    print(f"note: {notice}", file=sys.stderr)
-                print(job.folder)
+    separator.model.n_tracks(speakers)
+    screen, failed = Screen(quiet), False
+    for job in find_jobs(inputs, out):
+        with screen.progress(job.source.name) as progress:
+            outcome = run_job(job, separator, audio_format, speakers, progress)
+        if outcome.error is not None:
+            failed = True
+            screen.complain(outcome.error)
+            continue
+        for text in outcome.notices:
+            screen.notice(text)
+        screen.result(job.folder)
     if failed:
         raise typer.Exit(1)
 
@@ -111,26 +155,26 @@ def simulate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Simulate mixtures with their separate truths, by the paper's recipe or another."""
-    with _extra("simulate"):
+    screen = Screen(quiet)
+    with _extra("simulate"), screen.progress("mixtures") as progress:
         from unbabble.mixing.corpus import read_split
         from unbabble.mixing.dataset import simulate as simulate_set
         from unbabble.mixing.recipe import paper_mixtures
         from unbabble.training.config import read_recipe
 
-    mixtures = read_recipe(recipe).mixtures if recipe else paper_mixtures()
-    with _progress(quiet) as add_task:
-        simulate_set(
+        manifest = simulate_set(
             speech,
             noise or [],
             out,
             count,
-            mixtures,
+            read_recipe(recipe).mixtures if recipe else paper_mixtures(),
             seed=seed,
             jobs=jobs,
             dry=dry,
-            names=(read_split(splits, split) if splits else None),
-            progress=add_task("mixtures"),
+            names=read_split(splits, split) if splits else None,
+            progress=progress,
         )
+    screen.result(manifest)
 
 
 @app.command()
@@ -149,8 +193,7 @@ def train(
         from unbabble.training.config import read_recipe, with_data
         from unbabble.training.fit import train as train_by
 
-    whole = with_data(read_recipe(recipe), speech, noise, splits)
-    print(train_by(whole, out, resume=resume))
+        print(train_by(with_data(read_recipe(recipe), speech, noise, splits), out, resume=resume))
 
 
 @app.command()
@@ -162,33 +205,13 @@ def export(
     with _extra("export"):
         from unbabble.training.fit import export_run
 
-    print(export_run(run, out))
+        print(export_run(run, out))
 
 
 @contextmanager
 def _extra(command: str) -> Iterator[None]:
-    """Name the installation that a command needs, where it is missing."""
+    """Name the installation that a command needs, where a package of it is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in TRAIN_MODULES:
-            raise MissingExtra(f"unbabble {command}", "train") from error
-        raise
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[float, float | None], None]]]:
-    """A progress bar on standard error; gives a function that adds a task and returns what moves it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-
-        def add_task(name: str) -> Callable[[float, float | None], None]:
-            task = bar.add_task(name, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
-        yield add_task
-
-
-def _complain(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        raise MissingExtra(f"unbabble {command} ({error.name})", "train") from error

@@ -29,14 +29,9 @@ class Engine:
 
         n_sources: how many to give; raises ModelError where the model cannot give that many.
         """
-        wanted = n_sources or self.folder.n_sources
+        wanted = self.folder.n_tracks(n_sources)
         if self.folder.any_sources:
             return self._step_by_step(mixtures, wanted)
-        if wanted != self.folder.n_sources:
-            raise ModelError(
-                f"model {self.folder.name} gives {self.folder.n_sources} tracks, not {wanted}; "
-                "only a SISO-only model can give any number"
-            )
         estimates: Samples = self._graphs["separator"].run(None, {"mixture": mixtures})[0]
         return estimates
 

@@ -33,4 +33,4 @@ class MissingExtra(UnbabbleError):
     """A command that needs an optional part of the installation."""
 
     def __init__(self, wanted: str, extra: str) -> None:
-        super().__init__(f"{wanted} needs packages that are not installed: pip install 'unbabble[{extra}]'")
+        super().__init__(f'{wanted} needs packages that are not installed: pip install "unbabble[{extra}]"')

@@ -6,6 +6,7 @@ name of one that comes with the package.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 SEPARATOR, ENCODER, DECODER = "separator.onnx", "encoder.onnx", "decoder.onnx"
 FORMAT = 1
+MOST_SOURCES = 8  # keeping talkers on their tracks tries every order
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class ModelFolder:
     any_sources: bool
     window_s: float
     overlap_s: float
+
+    def n_tracks(self, wanted: int | None) -> int:
+        """How many tracks to give: the model's number unless another is wanted; ModelError if it cannot."""
+        if wanted is None or wanted == self.n_sources:
+            return self.n_sources
+        if not self.any_sources:
+            raise ModelError(
+                f"model {self.name} gives {self.n_sources} tracks, not {wanted}; "
+                "only a SISO-only model can give any number"
+            )
+        if not 1 <= wanted <= MOST_SOURCES:
+            raise ModelError(f"{wanted} tracks cannot be given; expected 1 to {MOST_SOURCES}")
+        return wanted
 
     @property
     def graphs(self) -> dict[str, Path]:
@@ -64,6 +79,10 @@ def open_model(model: str | Path) -> ModelFolder:
             overlap_s=float(card["overlap_s"]),
         )
         checksums = {str(name): str(digest) for name, digest in card["checksums"].items()}
+        if opened.sample_rate < 1 or not 1 <= opened.n_sources <= MOST_SOURCES:
+            raise ValueError("sample_rate or trained_sources out of range")
+        if not 0 < opened.overlap_s <= opened.window_s / 2 < math.inf:
+            raise ValueError("window_s or overlap_s out of range")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{folder / CARD}: a field is missing or wrong ({error}); export the model again") from None
     for path in opened.graphs.values():
@@ -106,7 +125,9 @@ def _read_card(folder: Path) -> dict[str, Any]:
 
 
 def _check_file(path: Path, expected: str | None) -> None:
-    if not path.is_file():
-        raise ModelError(f"{path}: missing from the model folder; get or export the model again")
-    if checksum(path) != expected:
+    try:
+        found = checksum(path)
+    except OSError:
+        raise ModelError(f"{path}: missing from the model folder, or not readable; get the model again") from None
+    if found != expected:
         raise ModelError(f"{path}: checksum differs from that in {CARD}: damaged or changed; get the model again")

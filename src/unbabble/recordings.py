@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from unbabble.audio import (
     open_recording,
     to_mono,
     wav_to_flac,
-    writing,
 )
-from unbabble.errors import AudioError, UnbabbleError
+from unbabble.errors import AudioError, ModelError, OutputError, UnbabbleError
+from unbabble.output import UNFINISHED, whole_folder, writing
 from unbabble.separator import Separator
 
 Samples = NDArray[np.float32]
@@ -81,16 +80,11 @@ def find_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:
     taken: set[Path] = set()
     jobs = []
     for given in inputs:
-        if given.is_dir():
-            found = [(path, path.relative_to(given)) for path in sorted(_walk(given, out))]
-            if not found:
-                expected = ", ".join(sorted(AUDIO_SUFFIXES))
-                problem = AudioError(f"{given}: a folder without audio; expected files of {expected}")
-                jobs.append(Job(given, out, problem))
-        else:
-            found = [(given, Path(given.name))]
+        found, error = _recordings_of(given)
+        if error is not None:
+            jobs.append(Job(given, out, error))
         for path, relative in found:
-            folder = _free(out / relative.with_suffix(""), taken)
+            folder = _free(out / _readable(relative.with_suffix("")), taken)
             taken.add(folder)
             jobs.append(Job(path, folder))
     return jobs
@@ -106,20 +100,19 @@ def run_job(
     """Separate one recording and write its tracks and sidecar, whole or not at all."""
     if job.error is not None:
         return Outcome(job, error=job.error)
-    beside = job.folder.with_name(f"{job.folder.name}.part-{os.getpid()}")
+    stale = _earlier_tracks(job.folder)
     try:
-        with writing(job.folder):
-            beside.mkdir(parents=True)
-        summary, notices = _separate_into(beside, job.source, separator, audio_format, n_sources, progress)
-        _move_into_place(beside, job.folder)
-    except AudioError as error:
-        message = str(error)
-        named = error if message.startswith(str(job.source)) else AudioError(f"{job.source}: {message}")
-        return Outcome(job, error=named)
+        with whole_folder(job.folder) as folder:
+            summary, notices = _separate_into(folder, job.source, separator, audio_format, n_sources, progress)
+        for name in stale - {track["file"] for track in summary["tracks"]}:
+            (job.folder / name).unlink(missing_ok=True)
     except UnbabbleError as error:
-        return Outcome(job, error=error)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        named = isinstance(error, OutputError | ModelError) or str(error).startswith(str(job.source))
+        return Outcome(job, error=error if named else type(error)(f"{job.source}: {error}"))
+    except Exception as error:  # a defect of ours: it must not cost the user the other recordings
+        defect = UnbabbleError(f"{job.source}: unexpected {type(error).__name__}: {error}; please report it")
+        defect.__cause__ = error
+        return Outcome(job, error=defect)
     return Outcome(job, summary, notices=notices)
 
 
@@ -170,7 +163,7 @@ def _separate_into(
         ],
     }
     with writing(folder / SIDECAR):
-        (folder / SIDECAR).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / SIDECAR).write_text(json.dumps(summary, indent=2) + "\n", encoding="ascii")
     return summary, notices
 
 
@@ -194,19 +187,6 @@ def _decibels(peak: float) -> float | None:
     return round(float(20 * np.log10(peak)), 2) if peak > 0 else None
 
 
-def _move_into_place(beside: Path, folder: Path) -> None:
-    """Make ``beside`` the folder; where that exists, replace an earlier run's results and nothing else."""
-    with writing(folder):
-        if not folder.exists():
-            beside.rename(folder)
-            return
-        stale = _earlier_tracks(folder) - {path.name for path in beside.iterdir()}
-        for path in beside.iterdir():
-            path.replace(folder / path.name)
-        for name in stale:
-            (folder / name).unlink(missing_ok=True)
-
-
 def _earlier_tracks(folder: Path) -> set[str]:
     """Names of the tracks that the sidecar of an earlier run lists, if there is one."""
     try:
@@ -225,8 +205,27 @@ def _free(folder: Path, taken: set[Path]) -> Path:
     return free
 
 
-def _walk(folder: Path, out: Path) -> Iterator[Path]:
-    """Audio files at any depth, but none of the results, should they lie in the same folder."""
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.is_relative_to(out):
-            yield path
+def _readable(path: Path) -> Path:
+    """The path with whatever in its name is not UTF-8 replaced, so that every library can write there."""
+    return Path(os.fsencode(path).decode("utf-8", errors="replace"))
+
+
+def _recordings_of(given: Path) -> tuple[list[tuple[Path, Path]], UnbabbleError | None]:
+    """The recordings of an input, each with its path relative to the input; or what is wrong with it."""
+    try:
+        if not given.is_dir():
+            return [(given, Path(given.name))], None
+        found = [path for path in sorted(given.rglob("*")) if _is_recording(path)]
+    except OSError as error:
+        return [], AudioError(f"{given}: cannot be read: {error.strerror}; check the name and the permissions")
+    if not found:
+        expected = ", ".join(sorted(AUDIO_SUFFIXES))
+        return [], AudioError(f"{given}: a folder without audio; expected files of {expected}")
+    return [(path, path.relative_to(given)) for path in found], None
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether a file in a folder is audio and not a result of unbabble, finished or not."""
+    if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
+        return False
+    return not UNFINISHED.search(path.parent.name) and path.name not in _earlier_tracks(path.parent)

@@ -1,21 +1,22 @@
 """A recording as one track per talker: decode, window, separate, stitch, resample. Read this first."""
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unbabble.audio import RATES_HZ, SHORTEST_S, resample
+from unbabble.audio import RATES_HZ, SHORTEST_S, check_numbers, resample
 from unbabble.engine import Engine
-from unbabble.errors import AudioError, ModelError
+from unbabble.errors import AudioError
 from unbabble.model_folder import open_model
 from unbabble.stitch import align_windows
 from unbabble.windows import join_windows, split_windows
 
 Samples = NDArray[np.float32]
 
-MOST_SOURCES = 8  # the stitcher tries every order of the tracks
+SHORTEST_WINDOW_S = 0.5
 
 
 class Separator:
@@ -38,11 +39,17 @@ class Separator:
     ) -> None:
         self.model = open_model(model)
         self.window_s = self.model.window_s if window_s is None else window_s
-        self.overlap_s = self.model.overlap_s if overlap_s is None else overlap_s
-        if not 0 < self.overlap_s <= self.window_s / 2:
+        if overlap_s is None:
+            overlap_s = min(self.model.overlap_s, self.window_s / 4)
+        self.overlap_s = overlap_s
+        if not SHORTEST_WINDOW_S <= self.window_s < math.inf:
+            raise ValueError(f"window_s must be at least {SHORTEST_WINDOW_S} s, not {self.window_s}")
+        if not 0.01 <= self.overlap_s <= self.window_s / 2:
             raise ValueError(
-                f"overlap_s must lie between 0 and half of window_s ({self.window_s} s), not {self.overlap_s}"
+                f"overlap_s must lie between 0.01 s and half of window_s ({self.window_s} s), not {self.overlap_s}"
             )
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
         self._engine = Engine(self.model, threads)
 
     def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: int | None = None) -> Samples:
@@ -66,7 +73,7 @@ class Separator:
         """
         if not RATES_HZ[0] <= sample_rate <= RATES_HZ[1]:
             raise AudioError(f"sample rate {sample_rate} Hz; expected 8000 to 192000 Hz; resample it first")
-        n_tracks = self._n_tracks(n_sources)
+        n_tracks = self.model.n_tracks(n_sources)
         length = _Length()
         model_rate = self.model.sample_rate
         window, overlap = (round(seconds * model_rate) for seconds in (self.window_s, self.overlap_s))
@@ -78,15 +85,9 @@ class Separator:
         yield from length.fit(resample(tracks, model_rate, sample_rate), n_tracks)
         if length.n_in < SHORTEST_S * sample_rate:
             raise AudioError(
-                f"too short: {length.n_in} samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio"
+                f"too short: {length.n_in} samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; "
+                "record it again"
             )
-
-    def _n_tracks(self, n_sources: int | None) -> int:
-        if n_sources is None:
-            return self.model.n_sources
-        if not 1 <= n_sources <= MOST_SOURCES:
-            raise ModelError(f"{n_sources} tracks cannot be given; expected 1 to {MOST_SOURCES}")
-        return n_sources
 
 
 class _Length:
@@ -97,6 +98,7 @@ class _Length:
 
     def count(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
         for block in blocks:
+            check_numbers(block)
             self.n_in += block.shape[1]
             yield block
 
@@ -115,6 +117,5 @@ def _checked_samples(samples: ArrayLike) -> Samples:
         raise AudioError(f"samples of shape {array.shape}; expected one channel, (n_samples,); average the others")
     if not np.issubdtype(array.dtype, np.floating):
         raise AudioError(f"samples of type {array.dtype}; expected floats of full scale 1; divide them first")
-    if not np.isfinite(array).all():
-        raise AudioError("samples hold NaN or infinity; expected numbers")
+    check_numbers(array)
     return array.astype(np.float32)

@@ -55,14 +55,17 @@ def scan_speech(folders: Sequence[Path]) -> Corpus:
 
 
 def scan_noise(folders: Sequence[Path]) -> Corpus:
-    """Folders of noises at any depth; each file is a noise of its own, named by its stem.
+    """Folders of noises at any depth, named by the stems of their files.
 
     Raises CorpusError where a folder is missing or holds no audio.
     """
-    found = {path.stem: (path,) for folder in folders for path in _audio_files(folder, "noise")}
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        for path in _audio_files(folder, "noise"):
+            found.setdefault(path.stem, []).append(path)
     if not found:
         raise CorpusError(f"{_listed(folders)}: no noise recordings found")
-    return Corpus(dict(sorted(found.items())))
+    return Corpus({name: tuple(paths) for name, paths in sorted(found.items())})
 
 
 def read_split(path: Path, split: str) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ class DecodedAudio:
 def _audio_files(folder: Path, what: str) -> list[Path]:
     if not folder.is_dir():
         raise CorpusError(f"{folder}: no such folder of {what}")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
 
 
 def _listed(folders: Sequence[Path]) -> str:

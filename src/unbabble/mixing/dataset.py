@@ -1,22 +1,19 @@
 """Mixtures as folders on disk, with a manifest."""
 
-import dataclasses
 import json
-import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from unbabble.audio import writing
 from unbabble.mixing.corpus import DecodedAudio, scan_noise, scan_speech
 from unbabble.mixing.mixture import Mixer, Mixture
 from unbabble.mixing.recipe import Mixtures, sources_of
+from unbabble.output import whole_folder, write_whole, writing
 
 MANIFEST = "manifest.jsonl"
 KEPT_RECORDINGS = 64  # decoded files held in memory by each process
@@ -52,35 +49,55 @@ def simulate(
     mixer = Mixer(voices, noises, mixtures, DecodedAudio(sample_rate, KEPT_RECORDINGS), seed)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    write = partial(_write_one, mixer, out, sample_rate, dry)
+    write = SetWriter(mixer, out, sample_rate, dry)
     rows = []
-    with ExitStack() as stack:
-        run = map if jobs == 1 else stack.enter_context(ProcessPoolExecutor(jobs)).map
-        for row in run(write, range(count)):
-            rows.append(row)
-            progress(len(rows), count)
+    for row in _in_parallel(write, count, jobs):
+        rows.append(row)
+        progress(len(rows), count)
     manifest = out / MANIFEST
-    with writing(manifest):
-        beside = manifest.with_suffix(".part")
-        beside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        beside.replace(manifest)
+    write_whole(manifest, "".join(json.dumps(row) + "\n" for row in rows).encode())
     return manifest
 
 
-def _write_one(mixer: Mixer, out: Path, sample_rate: int, dry: bool, index: int) -> dict[str, Any]:
-    drawn = mixer(index)
-    name = f"{index:06d}"
-    beside, folder = out / f"{name}.part", out / name
-    signals = _signals(drawn, dry)
-    with writing(folder):
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        for file, samples in signals.items():
-            soundfile.write(beside / file, samples, sample_rate, subtype="PCM_24")
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    files = {Path(file).stem: f"{name}/{file}" for file in signals}
-    return {"id": name, "files": files, "sample_rate": sample_rate, **dataclasses.asdict(drawn.facts)}
+@dataclass(frozen=True)
+class SetWriter:
+    """Draws mixture number i and writes its folder; returns its line of the manifest."""
+
+    mixer: Mixer
+    out: Path
+    sample_rate: int
+    dry: bool
+
+    def __call__(self, index: int) -> dict[str, Any]:
+        drawn, name = self.mixer(index), f"{index:06d}"
+        signals = _signals(drawn, self.dry)
+        with whole_folder(self.out / name) as folder:
+            for file, samples in signals.items():
+                with writing(self.out / name / file):
+                    soundfile.write(folder / file, samples, self.sample_rate, subtype="PCM_24")
+        files = {Path(file).stem: f"{name}/{file}" for file in signals}
+        return {"id": name, "files": files, "sample_rate": self.sample_rate, **asdict(drawn.facts)}
+
+
+_writer: SetWriter | None = None  # of a worker process: sent once, so that what it has decoded is kept
+
+
+def _in_parallel(write: SetWriter, count: int, jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        yield from map(write, range(count))
+        return
+    with ProcessPoolExecutor(jobs, initializer=_set_writer, initargs=(write,)) as pool:
+        yield from pool.map(_write_in_worker, range(count))
+
+
+def _set_writer(writer: SetWriter) -> None:
+    global _writer
+    _writer = writer
+
+
+def _write_in_worker(index: int) -> dict[str, Any]:
+    assert _writer is not None
+    return _writer(index)
 
 
 def _signals(drawn: Mixture, dry: bool) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:

@@ -89,8 +89,11 @@ class Mixer:
             )
         if min(part.first for part in mixtures) > 0:
             raise CorpusError("no part of the mixtures begins with the first one: set first: 0 for one of them")
-        if noise is None and any(part.recipe.noise_snr_db for part in mixtures):
-            raise CorpusError("the recipe asks for noise: give a folder of noises, or set noise_snr_db: null")
+        if any(part.recipe.noise_snr_db is not None for part in mixtures) and not (noise and noise.names):
+            raise CorpusError(
+                "the recipe asks for noise, but there is none (left in the split): "
+                "give a folder of noises, or set noise_snr_db: null"
+            )
         self.speech, self.noise, self.mixtures = speech, noise, mixtures
         self.audio, self.seed, self.draw_room = audio, seed, draw_room
 
@@ -159,7 +162,8 @@ class Mixer:
         assert self.noise is not None
         for _ in range(EXCERPT_TRIES):
             name = self.noise.names[int(rng.integers(len(self.noise.names)))]
-            noise = self.audio(self.noise.recordings[name][0])
+            paths = self.noise.recordings[name]
+            noise = self.audio(paths[int(rng.integers(len(paths)))])
             if noise.size == 0 or rms(noise) <= SILENCE / 10:
                 continue
             offset = int(rng.integers(max(1, noise.size - n_samples + 1)))

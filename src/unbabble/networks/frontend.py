@@ -56,7 +56,7 @@ class TasNetFrontEnd(nn.Module):
         self.chunk, self.chunk_hop = config.chunk, config.chunk_hop
         self.encoder = nn.Conv1d(1, config.filters, self.window, stride=self.hop, bias=False)
         self.decoder = nn.ConvTranspose1d(config.filters, 1, self.window, stride=self.hop, bias=False)
-        self.norm = GlobalNorm(config.filters)
+        self.norm = GlobalNorm(config.filters, eps=1e-16)  # so small that quiet recordings keep their scale
         self.magnitude_norm = GlobalNorm(config.filters // 2) if config.magnitudes else None
         self.enter = nn.Linear(config.filters + (config.filters // 2 if config.magnitudes else 0), channels)
         self.leave = nn.Linear(channels, config.filters)
@@ -126,7 +126,7 @@ def log_power(frames: Tensor) -> Tensor:
     """
     cosine, sine = frames.chunk(2, dim=-1)
     power = cosine.square() + sine.square()
-    return torch.log(power + 1e-5 * power.mean((1, 2), keepdim=True) + 1e-12)
+    return torch.log(power + 1e-5 * power.mean((1, 2), keepdim=True) + 1e-20)
 
 
 class GlobalNorm(nn.Module):

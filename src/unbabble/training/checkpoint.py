@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unbabble.errors import TrainingError
+from unbabble.output import write_whole
 
 TREE = "tree"  # key of the JSON in the safetensors header
 
@@ -37,9 +38,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     tree = _flatten(checkpoint, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(save(tensors, metadata={TREE: json.dumps(tree)}))
-    beside.replace(path)
+    write_whole(path, save(tensors, metadata={TREE: json.dumps(tree)}))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

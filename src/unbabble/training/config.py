@@ -107,8 +107,8 @@ def with_data(
     """The recipe with other folders and split file; what is None stays."""
     data = replace(
         recipe.data,
-        speech=recipe.data.speech if speech is None else tuple(speech),
-        noise=recipe.data.noise if noise is None else tuple(noise),
-        splits=recipe.data.splits if splits is None else splits,
+        speech=recipe.data.speech if speech is None else tuple(path.absolute() for path in speech),
+        noise=recipe.data.noise if noise is None else tuple(path.absolute() for path in noise),
+        splits=recipe.data.splits if splits is None else splits.absolute(),
     )
     return replace(recipe, data=data)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unbabble.mixing.corpus import Corpus, DecodedAudio, read_split, scan_noise, scan_speech
-from unbabble.mixing.mixture import DrawRoom, Mixer
+from unbabble.mixing.mixture import Mixer
 from unbabble.mixing.recipe import MixtureRecipe, Mixtures
 from unbabble.mixing.rooms import RoomResponse, make_bank
 from unbabble.training.config import DataConfig, TrainingRecipe
@@ -72,7 +72,7 @@ def load_data(recipe: TrainingRecipe) -> TrainingData:
 
     audio = DecodedAudio(recipe.network.sample_rate)
     hours = audio.load(train_speech)
-    draw_room = _bank(recipe)
+    draw_room = _room_banks(recipe)
 
     def mixer(speech: Corpus, noise: Corpus | None, mixtures: Mixtures, seed: int) -> Mixer:
         return Mixer(speech, noise, mixtures, audio, 3 * recipe.seed + seed, draw_room)
@@ -115,24 +115,25 @@ def _split_noise(noise: Corpus | None, config: DataConfig, split: str) -> Corpus
     return noise.only(read_split(config.splits, split))
 
 
-def _bank(recipe: TrainingRecipe) -> DrawRoom:
+@dataclass(frozen=True)
+class RoomBanks:
     """Rooms made once for each recipe that wants them; a draw takes any of them."""
-    jobs = os.cpu_count() or 1
-    banks: dict[MixtureRecipe, list[RoomResponse]] = {}
-    for part in recipe.mixtures:
-        one = part.recipe
-        if one.room is not None and one not in banks:
-            banks[one] = make_bank(
-                one.room,
-                recipe.data.rooms,
-                one.n_speakers + 1,
-                one.sample_rate,
-                3 * recipe.seed + ROOM_SEED,
-                min(jobs, recipe.data.rooms),
-            )
 
-    def draw(one: MixtureRecipe, rng: np.random.Generator) -> RoomResponse:
-        bank = banks[one]
+    banks: dict[MixtureRecipe, list[RoomResponse]]
+
+    def __call__(self, recipe: MixtureRecipe, rng: np.random.Generator) -> RoomResponse:
+        bank = self.banks[recipe]
         return bank[int(rng.integers(len(bank)))]
 
-    return draw
+
+def _room_banks(recipe: TrainingRecipe) -> RoomBanks:
+    jobs = min(os.cpu_count() or 1, recipe.data.rooms)
+    seed = 3 * recipe.seed + ROOM_SEED
+    recipes = {part.recipe for part in recipe.mixtures}
+    return RoomBanks(
+        {
+            one: make_bank(one.room, recipe.data.rooms, one.n_speakers + 1, one.sample_rate, seed, jobs)
+            for one in recipes
+            if one.room is not None
+        }
+    )

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from unbabble.errors import ModelError
 from unbabble.model_folder import CARD, DECODER, ENCODER, FORMAT, SEPARATOR, WEIGHTS, checksum, open_model
 from unbabble.networks.designs import SisoOnly
 from unbabble.networks.network import SeparationNetwork
+from unbabble.output import whole_folder, writing
 from unbabble.training.config import TrainingRecipe
 
 OPSET = 17
@@ -58,26 +58,20 @@ class DecoderStep(nn.Module):
 def export_model(
     network: SeparationNetwork, recipe: TrainingRecipe, folder: Path, facts: dict[str, Any] | None = None
 ) -> Path:
-    """Write a model folder, whole or not at all; an older one at that place is replaced.
+    """Write a model folder, whole or not at all; the files of an older model there are replaced.
 
     facts: further entries for the card's ``training`` part. Raises ModelError where PyTorch and ONNX
-    Runtime disagree by more than 1e-4 of the largest sample on random signals of three lengths.
+    Runtime disagree by more than 1e-4 of the largest sample on random signals of three lengths, and
+    OutputError.
     """
     network = network.eval()
-    beside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as beside, writing(folder):
         graphs = _export_graphs(network, beside)
         (beside / WEIGHTS).write_bytes(save(network.state_dict()))
         card = _card(network, recipe, facts or {})
         card["checksums"] = {name: checksum(beside / name) for name in (*graphs, WEIGHTS)}
         (beside / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         check_engines_agree(network, beside)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 

@@ -20,6 +20,7 @@ from unbabble.config import dump_settings, parse_settings
 from unbabble.errors import TrainingError
 from unbabble.networks.loss import permutation_invariant_loss, permute, si_sdr, snr
 from unbabble.networks.network import SeparationNetwork
+from unbabble.output import write_whole, writing
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
 from unbabble.training.config import CosineSchedule, StepSchedule, TrainingConfig, TrainingRecipe
 from unbabble.training.data import Batch, load_data
@@ -72,8 +73,17 @@ class SeparationTask(lightning.LightningModule):
         by_steps = self.global_step / steps
         if self.config.max_minutes is None:
             return min(1.0, by_steps)
-        by_time = (time.monotonic() - self.started) / 60 / self.config.max_minutes
-        return min(1.0, max(by_steps, by_time))
+        return min(1.0, max(by_steps, self.minutes() / self.config.max_minutes))
+
+    def minutes(self) -> float:
+        """Time trained so far, earlier parts of a resumed run counted in."""
+        return (time.monotonic() - self.started) / 60
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["minutes"] = self.minutes()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.started = time.monotonic() - 60 * checkpoint["minutes"]
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.config.max_minutes is not None and self.progress() >= 1:
@@ -99,10 +109,9 @@ class EpochReport(Callback):
             return
         assert isinstance(task, SeparationTask)
         shown = trainer.callback_metrics
-        minutes = (time.monotonic() - task.started) / 60
         self.console.print(
             f"epoch {trainer.current_epoch + 1}: validation loss {shown['valid/loss']:.2f} dB, "
-            f"SI-SDRi {shown['valid/si_sdr_improvement']:.2f} dB, {minutes:.1f} min",
+            f"SI-SDRi {shown['valid/si_sdr_improvement']:.2f} dB, {task.minutes():.1f} min",
             highlight=False,
         )
 
@@ -113,7 +122,7 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False) -> Path:
     run: its folder gets checkpoints, logs and the recipe; resume: go on from its last checkpoint. Raises
     CorpusError, AudioError, TrainingError, ModelError.
     """
-    _check_run(run, resume)
+    _check_run(run, resume, recipe)
     console = Console()
     lightning.seed_everything(recipe.seed, verbose=False)
     network = SeparationNetwork(recipe.network)
@@ -124,10 +133,10 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False) -> Path:
         f"network of {network.n_parameters / 1e6:.2f} M parameters",
         highlight=False,
     )
-    run.mkdir(parents=True, exist_ok=True)
-    (run / RECIPE).write_text(yaml.safe_dump(dump_settings(recipe), sort_keys=False), encoding="utf-8")
+    write_whole(run / RECIPE, yaml.safe_dump(dump_settings(recipe), sort_keys=False).encode())
     _quiet_lightning()
     trainer = lightning.Trainer(
+        devices=1,
         max_epochs=recipe.training.max_epochs,
         gradient_clip_val=recipe.training.gradient_clip,
         num_sanity_val_steps=0,
@@ -153,12 +162,17 @@ def export_run(run: Path, folder: Path) -> Path:
     return export_model(network, recipe, folder, facts)
 
 
-def _check_run(run: Path, resume: bool) -> None:
+def _check_run(run: Path, resume: bool, recipe: TrainingRecipe) -> None:
+    """Make the run's folder and see that what is asked can be done, before any work is done."""
     started = (run / LAST).exists()
     if started and not resume:
         raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --out")
     if resume and not started:
         raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
+    if resume and read_run_recipe(run).network != recipe.network:
+        raise TrainingError(f"{run}: was started with another network; give its {RECIPE}, or another --out")
+    with writing(run):
+        run.mkdir(parents=True, exist_ok=True)
 
 
 def read_run_recipe(run: Path) -> TrainingRecipe:
