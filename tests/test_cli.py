@@ -230,7 +230,7 @@ def test_a_disk_that_takes_no_more_leaves_no_partial_files(tmp_path, tiny_model,
     )
     done = run(*arguments, preexec_fn=limited)
     assert done.returncode == 1
-    one_line_error(done, str(tmp_path / "out"), "cannot be written")
+    one_line_error(done, str(tmp_path / "out" / "a" / "speaker1.wav"), "cannot be written")
     assert written(tmp_path / "out") == []
 
 

@@ -95,11 +95,12 @@ def resample(blocks: Iterable[Samples], from_hz: int, to_hz: int) -> Iterator[Sa
 class TrackWriter:
     """Writes tracks side by side as 32-bit float wav: one file for each path, a context manager.
 
-    peaks: the largest magnitude of each track so far.
+    peaks: the largest magnitude of each track so far; n_samples: the length of each.
     """
 
     def __init__(self, paths: list[Path], sample_rate: int) -> None:
-        self.peaks = np.zeros(len(paths))
+        self.peaks = [0.0] * len(paths)
+        self.n_samples = 0
         self._paths, self._sample_rate = paths, sample_rate
         self._files: list[soundfile.SoundFile] = []
 
@@ -118,9 +119,11 @@ class TrackWriter:
 
     def write(self, block: Samples) -> None:
         """Append (tracks, samples). Raises OutputError where the disk takes no more."""
-        if block.shape[1] == 0:
-            return
-        self.peaks = np.maximum(self.peaks, np.abs(block).max(axis=1))
+        self.n_samples += block.shape[1]
+        self.peaks = [
+            max(peak, float(np.abs(samples).max(initial=0.0)))
+            for peak, samples in zip(self.peaks, block, strict=True)
+        ]
         for path, file, samples in zip(self._paths, self._files, block, strict=True):
             with writing(path):
                 file.write(np.ascontiguousarray(samples))

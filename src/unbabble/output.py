@@ -54,8 +54,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts that all was taken
         reason = getattr(error, "strerror", None) or str(error) or "the disk takes no more data"
+        final = Path(*(UNFINISHED.sub("", part) for part in path.parts))
         raise OutputError(
-            f"{path}: cannot be written: {reason}; check the free space and the permissions, or choose another --out"
+            f"{final}: cannot be written: {reason}; check the free space and the permissions, or choose another --out"
         ) from error
 
 

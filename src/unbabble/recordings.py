@@ -1,6 +1,7 @@
 """Recordings on disk: find them, separate each, write its tracks."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -127,23 +128,12 @@ def _separate_into(
     """Write tracks and sidecar into a fresh folder; returns the sidecar's content and the notices."""
     started = time.perf_counter()
     with open_recording(source) as recording:
-        wanted = n_sources or separator.model.n_sources
-        wavs = [folder / f"speaker{number}.wav" for number in range(1, wanted + 1)]
+        wavs = [folder / f"speaker{number + 1}.wav" for number in range(separator.model.n_tracks(n_sources))]
         mono = _reported(to_mono(recording.blocks), recording, progress)
-        n_samples = 0
         with TrackWriter(wavs, recording.sample_rate) as writer:
             for block in separator.separate_blocks(mono, recording.sample_rate, n_sources):
                 writer.write(block)
-                n_samples += block.shape[1]
-    peaks = writer.peaks
-    gain, notices = 1.0, _channel_notices(recording)
-    if audio_format == "flac":
-        if peaks.max() > 1:
-            gain = float(1 / peaks.max())
-            notices += (f"{source}: tracks scaled by {gain:.3f} together, so that flac does not clip",)
-        for wav in wavs:
-            wav_to_flac(wav, wav.with_suffix(".flac"), gain)
-            wav.unlink()
+    gain = _rewrite_as_flac(wavs, max(writer.peaks)) if audio_format == "flac" else 1.0
     summary = {
         "input": str(source),
         "unbabble": __version__,
@@ -151,26 +141,36 @@ def _separate_into(
         "model_version": separator.model.version,
         "sample_rate": recording.sample_rate,
         "channels": recording.n_channels,
-        "n_samples": n_samples,
-        "duration_s": n_samples / recording.sample_rate,
+        "n_samples": writer.n_samples,
+        "duration_s": writer.n_samples / recording.sample_rate,
         "window_s": separator.window_s,
         "overlap_s": separator.overlap_s,
         "seconds_taken": round(time.perf_counter() - started, 3),
         "gain": gain,
         "tracks": [
             {"file": wav.with_suffix(f".{audio_format}").name, "peak_db": _decibels(peak * gain)}
-            for wav, peak in zip(wavs, peaks, strict=True)
+            for wav, peak in zip(wavs, writer.peaks, strict=True)
         ],
     }
     with writing(folder / SIDECAR):
         (folder / SIDECAR).write_text(json.dumps(summary, indent=2) + "\n", encoding="ascii")
-    return summary, notices
+    return summary, tuple(_notices(source, recording.n_channels, gain))
 
 
-def _channel_notices(recording: Recording) -> tuple[str, ...]:
-    if recording.n_channels == 1:
-        return ()
-    return (f"{recording.path}: {recording.n_channels} channels averaged into one",)
+def _rewrite_as_flac(wavs: list[Path], peak: float) -> float:
+    """Replace tracks by flac, scaled together where the loudest would clip; returns the gain."""
+    gain = 1 / peak if peak > 1 else 1.0
+    for wav in wavs:
+        wav_to_flac(wav, wav.with_suffix(".flac"), gain)
+        wav.unlink()
+    return gain
+
+
+def _notices(source: Path, n_channels: int, gain: float) -> Iterator[str]:
+    if n_channels > 1:
+        yield f"{source}: {n_channels} channels averaged into one"
+    if gain != 1:
+        yield f"{source}: tracks scaled by {gain:.3f} together, so that flac does not clip"
 
 
 def _reported(blocks: Iterable[Samples], recording: Recording, progress: Progress) -> Iterator[Samples]:
@@ -184,7 +184,7 @@ def _reported(blocks: Iterable[Samples], recording: Recording, progress: Progres
 
 def _decibels(peak: float) -> float | None:
     """Peak in dB of full scale; None for silence."""
-    return round(float(20 * np.log10(peak)), 2) if peak > 0 else None
+    return round(20 * math.log10(peak), 2) if peak > 0 else None
 
 
 def _earlier_tracks(folder: Path) -> set[str]:
