@@ -10,6 +10,8 @@ from conftest import REPO, tone
 
 from unbabble import Separator
 from unbabble.errors import RecipeError, TrainingError
+from unbabble.mixing.recipe import SharedRecipe
+from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
 from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_data
 from unbabble.training.data import FreshSampler, load_data, split_speakers
@@ -41,6 +43,15 @@ def test_a_run_ends_with_a_model_that_separates(run):
     assert card["name"] == "smoke"
     assert card["training"]["settings"]["epoch_size"] == 8
     assert list((run / "logs").iterdir())
+
+
+@pytest.mark.parametrize("design", [MixedDesign(0, 1), MixedDesign(1, 0), SisoOnlyDesign(1, 1)])
+def test_every_design_trains_for_any_number_of_talkers(corpora, tmp_path, design):
+    recipe = with_data(short_recipe(max_epochs=1), [corpora[0]], [], None)
+    three = SharedRecipe(1.0, dataclasses.replace(recipe.mixtures[0].recipe, n_speakers=3))
+    network = dataclasses.replace(recipe.network, design=design, n_sources=3)
+    model = train(dataclasses.replace(recipe, mixtures=(three,), network=network), tmp_path / "run")
+    assert Separator(model)(tone(0.5), 16000).shape == (3, 8000)
 
 
 def test_a_run_can_be_resumed_and_is_not_overwritten(run, tmp_path):
