@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 
-FLOOR_DB, CEILING_DB = -90.0, -25.0
+FLOOR_DB, CEILING_DB = -80.0, -25.0
 
 
 def main() -> None:
@@ -30,17 +30,11 @@ def main() -> None:
 def draw(axis: plt.Axes, name: str, path: Path) -> None:
     """One spectrogram, on a scale of levels that all share."""
     samples, rate = soundfile.read(path)
-    axis.specgram(
-        samples,
-        NFFT=512,
-        Fs=rate,
-        noverlap=384,
-        mode="magnitude",
-        scale="dB",
-        cmap="magma",
-        vmin=FLOOR_DB,
-        vmax=CEILING_DB,
-    )
+    samples = samples + 1e-8 * np.random.default_rng(0).standard_normal(samples.shape)  # silence has no logarithm
+    scale = {"mode": "magnitude", "scale": "dB", "cmap": "magma", "vmin": FLOOR_DB, "vmax": CEILING_DB}
+    axis.specgram(samples, NFFT=512, Fs=rate, noverlap=384, **scale)
+    axis.set_xlim(0, len(samples) / rate)
+    axis.set_facecolor("black")
     axis.set_title(name, loc="left", fontsize=10)
     axis.set_ylabel("frequency (kHz)", fontsize=8)
     axis.set_ylim(0, 5000)
