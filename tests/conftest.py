@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import settings
 
 from unbabble.networks.frontend import TasNetConfig
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.config import ModelConfig, TrainingRecipe
 from unbabble.training.export import export_model
 
+settings.register_profile("unhurried", deadline=None)  # machines that run tests are shared and noisy
+settings.load_profile("unhurried")
 torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
 REPO = Path(__file__).parent.parent
 RATE = 16000

@@ -42,7 +42,7 @@ def test_ratios_equal_torchmetrics(dtype):
 
 
 @given(st.permutations(range(4)), st.integers(0, 2**31))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_permutation_is_found_and_undone(order, seed):
     torch.manual_seed(seed)
     sources = torch.randn(2, 4, 300)

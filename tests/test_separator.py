@@ -11,7 +11,7 @@ from unbabble.errors import AudioError, ModelError
 
 
 @given(n_samples=st.integers(4800, 100_000), rate=st.sampled_from([8000, 16000, 44100, 48000, 192000]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_output_has_the_length_of_the_input(tiny_model, n_samples, rate):
     samples = np.random.default_rng(n_samples).standard_normal(n_samples) * 0.1
     tracks = Separator(tiny_model)(samples, rate)

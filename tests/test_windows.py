@@ -15,7 +15,7 @@ from unbabble.windows import join_windows, split_windows
     overlap=st.integers(1, 59),
     cuts=st.lists(st.integers(0, 400), max_size=5),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_joining_the_windows_gives_the_signal_back(n_samples, window, overlap, cuts):
     if overlap >= window:
         overlap = window - 1
