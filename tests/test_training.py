@@ -7,9 +7,10 @@ import pickle
 import pytest
 import torch
 from conftest import REPO, tone
+from safetensors.torch import load_file
 
 from unbabble import Separator
-from unbabble.errors import RecipeError, TrainingError
+from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.mixing.recipe import SharedRecipe
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
@@ -85,6 +86,15 @@ def test_loaders_can_be_sent_to_workers_on_any_system():
     data = load_data(dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epoch_size=4)))
     mixture, _ = pickle.loads(pickle.dumps(data.train.dataset))[1]
     assert torch.equal(mixture, data.train.dataset[1][0])
+
+
+def test_a_run_can_start_from_a_model(run, tmp_path):
+    still = short_recipe(max_epochs=1, learning_rate=1e-12)
+    model = train(still, tmp_path / "run", start=run / "model")
+    one, other = (load_file(folder / "weights.safetensors") for folder in (run / "model", model))
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+    with pytest.raises(ModelError, match="another network"):
+        train(still, tmp_path / "other", start="default")
 
 
 def test_training_stops_when_nothing_gets_better(tmp_path):

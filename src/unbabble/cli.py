@@ -186,6 +186,7 @@ def train(
     ] = None,
     noise: Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")] = None,
+    start: Annotated[str | None, typer.Option(help="Model to start from: a bundled one's name, or a folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
 ) -> None:
     """Train a network by a recipe; ends with a model folder."""
@@ -193,7 +194,7 @@ def train(
         from unbabble.training.config import read_recipe, with_data
         from unbabble.training.fit import train as train_by
 
-        print(train_by(with_data(read_recipe(recipe), speech, noise, splits), out, resume=resume))
+        print(train_by(with_data(read_recipe(recipe), speech, noise, splits), out, resume, start))
 
 
 @app.command()

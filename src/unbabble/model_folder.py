@@ -86,7 +86,7 @@ def open_model(model: str | Path) -> ModelFolder:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{folder / CARD}: a field is missing or wrong ({error}); export the model again") from None
     for path in opened.graphs.values():
-        _check_file(path, checksums.get(path.name))
+        check_file(path, checksums)
     return opened
 
 
@@ -98,6 +98,16 @@ def bundled_models() -> tuple[str, ...]:
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_file(path: Path, checksums: dict[str, str]) -> None:
+    """Raise ModelError where a file of a model folder is missing or is not the one that the card lists."""
+    try:
+        found = checksum(path)
+    except OSError:
+        raise ModelError(f"{path}: missing from the model folder, or not readable; get the model again") from None
+    if found != checksums.get(path.name):
+        raise ModelError(f"{path}: checksum differs from that in {CARD}: damaged or changed; get the model again")
 
 
 def _find(model: str | Path) -> Path:
@@ -122,12 +132,3 @@ def _read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"{path}: not a model of format {FORMAT}; use a matching version of unbabble")
     return card
-
-
-def _check_file(path: Path, expected: str | None) -> None:
-    try:
-        found = checksum(path)
-    except OSError:
-        raise ModelError(f"{path}: missing from the model folder, or not readable; get the model again") from None
-    if found != expected:
-        raise ModelError(f"{path}: checksum differs from that in {CARD}: damaged or changed; get the model again")

@@ -67,6 +67,7 @@ class ModelConfig:
     name: str = "unnamed"
     version: str = "1"
     licence: str = "not stated"
+    limits: str = "not stated"  # where it fails, in plain words
     window_s: PositiveFloat = 8.0  # separated at once when the recording is longer
     overlap_s: PositiveFloat = 2.0  # of neighbouring windows
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from unbabble.config import dump_settings
+from unbabble.config import dump_settings, parse_settings
 from unbabble.engine import Engine
 from unbabble.errors import ModelError
-from unbabble.model_folder import CARD, DECODER, ENCODER, FORMAT, SEPARATOR, WEIGHTS, checksum, open_model
+from unbabble.model_folder import CARD, DECODER, ENCODER, FORMAT, SEPARATOR, WEIGHTS, check_file, checksum, open_model
 from unbabble.networks.designs import SisoOnly
-from unbabble.networks.network import SeparationNetwork
+from unbabble.networks.network import NetworkConfig, SeparationNetwork
 from unbabble.output import whole_folder, writing
 from unbabble.training.config import TrainingRecipe
 
@@ -73,6 +73,20 @@ def export_model(
         (beside / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         check_engines_agree(network, beside)
     return folder
+
+
+def read_weights_of_model(model: str | Path, network: NetworkConfig) -> dict[str, Tensor]:
+    """The state of a model's network, to go on training it.
+
+    model: a bundled model's name, or a model folder. Raises ModelError where the folder is incomplete or
+    damaged, or its network another than ``network``.
+    """
+    folder = open_model(model)
+    if parse_settings(NetworkConfig, folder.card["network"], str(folder.path / CARD)) != network:
+        raise ModelError(f"{folder.path}: has another network than the recipe; copy the card's into the recipe")
+    path = folder.path / WEIGHTS
+    check_file(path, folder.card["checksums"])
+    return load_file(path)
 
 
 def check_engines_agree(network: SeparationNetwork, folder: Path) -> None:
@@ -147,5 +161,6 @@ def _card(network: SeparationNetwork, recipe: TrainingRecipe, facts: dict[str, A
             "mixtures": plain["mixtures"],
             "settings": plain["training"],
         },
+        "limits": recipe.model.limits,
         "scores": {},
     }

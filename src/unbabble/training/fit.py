@@ -24,7 +24,7 @@ from unbabble.output import write_whole, writing
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
 from unbabble.training.config import CosineSchedule, StepSchedule, TrainingConfig, TrainingRecipe
 from unbabble.training.data import Batch, load_data
-from unbabble.training.export import export_model
+from unbabble.training.export import export_model, read_weights_of_model
 
 RATIOS = {"snr": snr, "si_sdr": si_sdr}
 BEST, LAST, RECIPE = "best.safetensors", "last.safetensors", "recipe.yaml"
@@ -116,16 +116,19 @@ class EpochReport(Callback):
         )
 
 
-def train(recipe: TrainingRecipe, run: Path, resume: bool = False) -> Path:
+def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | Path | None = None) -> Path:
     """Train by the recipe and export the best weights; returns the model folder, ``run/model``.
 
-    run: its folder gets checkpoints, logs and the recipe; resume: go on from its last checkpoint. Raises
-    CorpusError, AudioError, TrainingError, ModelError.
+    run: its folder gets checkpoints, logs and the recipe; resume: go on from its last checkpoint; start: a
+    model whose weights the run starts from, by name or folder. Raises CorpusError, AudioError, TrainingError,
+    ModelError, OutputError.
     """
     _check_run(run, resume, recipe)
     console = Console()
     lightning.seed_everything(recipe.seed, verbose=False)
     network = SeparationNetwork(recipe.network)
+    if start is not None:
+        network.load_state_dict(read_weights_of_model(start, recipe.network))
     console.print("decoding speech and making rooms ...")
     data = load_data(recipe)
     console.print(
