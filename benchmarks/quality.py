@@ -36,6 +36,8 @@ def main() -> None:
     if options.noise:
         conditions["the paper's recipe"] = PAPER
 
+    noise = scan_noise(options.noise) if options.noise else None
+    audio = DecodedAudio(CLEAN.sample_rate)
     scores = {}
     print(
         f"model {separator.model.name} {separator.model.version}; {options.count} mixtures of 4 s in each row, ",
@@ -46,11 +48,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for condition, recipe in conditions.items():
         for corpus, folders in corpora.items():
-            speech, noise = scan_speech(folders), scan_noise(options.noise) if options.noise else None
+            speech = scan_speech(folders)
             if names is not None:
                 speech, noise = speech.only(names), noise and noise.only(names)
             parts = (SharedRecipe(1.0, recipe),)
-            mixer = Mixer(speech, noise, parts, DecodedAudio(recipe.sample_rate), options.seed)
+            mixer = Mixer(speech, noise, parts, audio, options.seed)
             results = evaluate(separator, mixer, recipe.sample_rate, options.count, report)
             summary = summarise(results)
             scores.setdefault(condition, {})[corpus] = {"speakers": len(speech.names), **summary}

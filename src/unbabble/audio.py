@@ -35,7 +35,6 @@ DECODE_ERRORS = (av.FFmpegError, soundfile.SoundFileError, OSError, ValueError, 
 class Recording:
     """An open recording: blocks of (channels, samples) float32, full scale 1, that come once, in order."""
 
-    path: Path
     sample_rate: int  # Hz
     n_channels: int
     duration_s: float | None  # as far as its header tells
@@ -169,7 +168,7 @@ def _open_soundfile(path: Path, stack: ExitStack) -> Recording | None:
     except DECODE_ERRORS:
         return None
     blocks = _checked(_soundfile_blocks(file, path), path)
-    return Recording(path, file.samplerate, file.channels, file.frames / file.samplerate, blocks)
+    return Recording(file.samplerate, file.channels, file.frames / file.samplerate, blocks)
 
 
 def _soundfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples]:
@@ -186,9 +185,8 @@ def _soundfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples
 
 def _open_av(path: Path, stack: ExitStack) -> Recording:
     try:
-        container = stack.enter_context(
-            av.open(stack.enter_context(path.open("rb")), mode="r")
-        )  # no name: no protocols
+        file = stack.enter_context(path.open("rb"))  # not the name, which FFmpeg might take for a protocol
+        container = stack.enter_context(av.open(file, mode="r"))
     except DECODE_ERRORS:
         raise AudioError(
             f"{path}: not audio that can be decoded, or cut short; expected wav, flac, mp3, ogg, m4a, mp4 or the like"
@@ -200,7 +198,7 @@ def _open_av(path: Path, stack: ExitStack) -> Recording:
         raise AudioError(f"{path}: its header gives no sample rate or channels; convert it to wav first")
     duration_s = _stream_duration_s(stream)
     blocks = _checked(_av_blocks(container, stream, path), path)
-    return Recording(path, stream.rate, stream.channels, duration_s, blocks)
+    return Recording(stream.rate, stream.channels, duration_s, blocks)
 
 
 def _av_blocks(container: av.container.InputContainer, stream: av.AudioStream, path: Path) -> Iterator[Samples]:

@@ -71,8 +71,7 @@ def scan_noise(folders: Sequence[Path]) -> Corpus:
 def read_split(path: Path, split: str) -> tuple[str, ...]:
     """Names of the speakers and noises of a split, from JSON: ``{split: {corpus: [name, ...]}}``.
 
-    Raises CorpusError where the file cannot be read, has no such split, or names someone in two splits whose
-    corpora are people (a noise may be in several).
+    Raises CorpusError where the file cannot be read or has no such split.
     """
     try:
         splits = json.loads(path.read_text(encoding="utf-8"))
