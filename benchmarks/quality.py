@@ -14,21 +14,21 @@ import sys
 from pathlib import Path
 
 from unbabble import Separator
+from unbabble.corpora.corpora import scan_corpora
+from unbabble.corpora.decoded import DecodedAudio
 from unbabble.evaluation.evaluate import Result, evaluate
 from unbabble.evaluation.overlap import mean_by_bin
-from unbabble.mixing.corpus import DecodedAudio, read_split, scan_noise, scan_speech
-from unbabble.mixing.mixture import Mixer
-from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
+from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.recipe import MixtureRecipe, Overlap, SharedRecipe
 from unbabble.model_folder import CARD
 
-CLEAN = MixtureRecipe(overlap_ratio=(1.0, 1.0), noise_snr_db=None, room=None)
+CLEAN = MixtureRecipe(timeline=Overlap(ratios=((1.0, 1.0),)), noise_snr_db=None, room=None)
 PAPER = MixtureRecipe()
 
 
 def main() -> None:
     options = parse()
     separator = Separator(options.model)
-    names = read_split(options.splits, options.split) if options.splits else None
     corpora = {"all": options.speech}
     if len(options.speech) > 1:
         corpora |= {folder.name: [folder] for folder in options.speech}
@@ -36,7 +36,6 @@ def main() -> None:
     if options.noise:
         conditions["the paper's recipe"] = PAPER
 
-    noise = scan_noise(options.noise) if options.noise else None
     audio = DecodedAudio(CLEAN.sample_rate)
     scores = {}
     print(
@@ -48,17 +47,17 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for condition, recipe in conditions.items():
         for corpus, folders in corpora.items():
-            speech = scan_speech(folders)
-            if names is not None:
-                speech, noise = speech.only(names), noise and noise.only(names)
+            heard = scan_corpora(folders, options.noise or [])
+            if options.splits:
+                heard = heard.in_split(options.split, options.splits)
             parts = (SharedRecipe(1.0, recipe),)
-            mixer = Mixer(speech, noise, parts, audio, options.seed)
+            mixer = Mixer(heard.speech, heard.noise, parts, audio, options.seed)
             results = evaluate(separator, mixer, recipe.sample_rate, options.count, report)
             summary = summarise(results)
-            scores.setdefault(condition, {})[corpus] = {"speakers": len(speech.names), **summary}
+            scores.setdefault(condition, {})[corpus] = {"speakers": len(heard.speech.names), **summary}
             bins = ", ".join(f"{name}: {value:.1f}" for name, value in summary["si_sdr_by_overlap"].items())
             print(
-                f"| {condition} | {corpus} | {len(speech.names)} | {summary['si_sdr']:.2f} | "
+                f"| {condition} | {corpus} | {len(heard.speech.names)} | {summary['si_sdr']:.2f} | "
                 f"{summary['si_sdr_improvement']:.2f} | {summary['share_made_worse']:.0%} | {bins} |",
                 flush=True,
             )
@@ -88,7 +87,7 @@ def summarise(results: list[Result]) -> dict[str, object]:
         "share_made_worse": round(sum(gain < 0 for gain in gains) / len(gains), 3),
         "si_sdr_by_overlap": {
             name: round(value, 2)
-            for name, value in mean_by_bin((one.facts.overlap_ratio, one.scores.si_sdr) for one in results).items()
+            for name, value in mean_by_bin((one.plan.overlap_ratio, one.scores.si_sdr) for one in results).items()
         },
     }
 

@@ -1,5 +1,7 @@
 """Signals, corpora and model folders that tests share. Nothing here needs data from outside the repo."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,20 @@ def exported(folder: Path, design=None) -> Path:
     torch.manual_seed(0)
     recipe = tiny_recipe(design)
     return export_model(SeparationNetwork(recipe.network), recipe, folder)
+
+
+def run(*args, **kwargs) -> subprocess.CompletedProcess:
+    """The program, as a user starts it."""
+    command = [sys.executable, "-m", "unbabble", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def one_line_error(done, *parts) -> None:
+    """The only error is one line that holds all the parts; there is no traceback."""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == len(done.stderr.splitlines()) == 1, done.stderr
+    for part in parts:
+        assert part in errors[0]
 
 
 @pytest.fixture(scope="session")

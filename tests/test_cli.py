@@ -11,20 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPO, tone
-
-
-def run(*args, **kwargs) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "unbabble", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
-
-
-def one_line_error(done, *parts) -> None:
-    """The only error is one line that holds all the parts; there is no traceback."""
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == len(done.stderr.splitlines()) == 1, done.stderr
-    for part in parts:
-        assert part in errors[0]
+from conftest import REPO, one_line_error, run, tone
 
 
 def written(out: Path) -> list[str]:
@@ -296,14 +283,3 @@ def test_a_missing_extra_is_named(tmp_path):
     done = run("train", REPO / "recipes" / "smoke.yaml", "--out", tmp_path / "run", env=environment)
     assert done.returncode == 1
     one_line_error(done, "unbabble train (torch) needs packages", 'pip install "unbabble[train]"')
-
-
-def test_simulate_writes_mixtures_and_a_manifest(corpora, tmp_path):
-    speech, noise = corpora
-    out = tmp_path / "out"
-    done = run("simulate", "--speech", speech, "--noise", noise, "--out", out, "--count", 3, "--seed", 4, "--jobs", 2)
-    assert done.returncode == 0, done.stderr
-    assert len((out / "manifest.jsonl").read_text().splitlines()) == 3
-    done = run("simulate", "--speech", tmp_path / "none", "--out", out, "--count", 3)
-    assert done.returncode == 1
-    one_line_error(done, "no such folder of speech")

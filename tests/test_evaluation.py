@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbabble import Separator
+from unbabble.corpora.corpora import scan_corpora
+from unbabble.corpora.decoded import DecodedAudio
 from unbabble.evaluation.evaluate import evaluate
 from unbabble.evaluation.metrics import score
 from unbabble.evaluation.overlap import bin_of, mean_by_bin
-from unbabble.mixing.corpus import DecodedAudio, scan_speech
-from unbabble.mixing.mixture import Mixer
+from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
 
 
@@ -56,9 +57,9 @@ def test_means_are_by_bin_and_in_order():
 
 def test_an_untrained_model_is_scored_on_drawn_mixtures(tiny_model, corpora):
     recipe = MixtureRecipe(duration_s=1.0, noise_snr_db=None, room=None)
-    mixer = Mixer(scan_speech([corpora[0]]), None, (SharedRecipe(1.0, recipe),), DecodedAudio(RATE))
+    mixer = Mixer(scan_corpora([corpora[0]], []).speech, None, (SharedRecipe(1.0, recipe),), DecodedAudio(RATE))
     results = evaluate(Separator(tiny_model), mixer, RATE, 3)
-    assert [one.facts.overlap_ratio for one in results] == [mixer(index).facts.overlap_ratio for index in range(3)]
+    assert [one.plan.overlap_ratio for one in results] == [mixer(index).plan.overlap_ratio for index in range(3)]
     assert all(np.isfinite(one.scores.si_sdr_improvement) for one in results)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import re
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from conftest import REPO, tone
 from safetensors.torch import load_file
 
 from unbabble import Separator
+from unbabble.corpora.corpora import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.mixing.recipe import SharedRecipe
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
 from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_data
-from unbabble.training.data import FreshSampler, load_data, split_speakers
+from unbabble.training.data import load_data, split_corpora
+from unbabble.training.datasets import FreshSampler
 from unbabble.training.fit import SeparationTask, cosine_factor, export_run, train
 
 
@@ -77,13 +80,16 @@ def test_a_resumed_run_counts_the_minutes_it_had(run):
     assert read_checkpoint(run / "last.safetensors")["minutes"] > 0
     task = SeparationTask(torch.nn.Linear(1, 1), short_recipe(max_minutes=10.0).training)
     task.on_load_checkpoint({"minutes": 7.5})
-    assert task.minutes() == pytest.approx(7.5, abs=0.1)
+    task.on_train_start()
+    task.on_train_batch_end()
+    assert task.minutes == pytest.approx(7.5, abs=0.1)
 
 
-def test_loaders_can_be_sent_to_workers_on_any_system():
+def test_loaders_can_be_sent_to_workers_on_any_system(tmp_path):
     """Systems without fork pickle the dataset."""
     recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
-    data = load_data(dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, epoch_size=4)))
+    training = dataclasses.replace(recipe.training, epoch_size=4)
+    data = load_data(dataclasses.replace(recipe, training=training), tmp_path)
     mixture, _ = pickle.loads(pickle.dumps(data.train.dataset))[1]
     assert torch.equal(mixture, data.train.dataset[1][0])
 
@@ -169,7 +175,7 @@ def test_the_paper_recipe_states_what_the_defaults_are():
     [
         ("training: {learning_rat: 1}", "training.learning_rat is not a key that anything reads"),
         ("training: [", "not a readable YAML"),
-        ("network: {n_sources: 3}", "must agree on the number of talkers"),
+        ("network: {n_sources: 3}", "must agree on the (largest) number of talkers"),
         ("network: {front_end: {window: 33}}", "multiple of hop"),
         ("speed: 1", "speed is not a key that anything reads"),
         ("training: {schedule: {kind: sawtooth}}", "schedule"),
@@ -178,28 +184,26 @@ def test_the_paper_recipe_states_what_the_defaults_are():
 def test_a_wrong_recipe_is_explained(tmp_path, text, told):
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
-    with pytest.raises(RecipeError, match="(?s)" + told.replace(".", r"\.")):
+    with pytest.raises(RecipeError, match="(?s)" + re.escape(told)):
         read_recipe(path)
     with pytest.raises(RecipeError, match="no such recipe"):
         read_recipe(tmp_path / "none.yaml")
 
 
 def test_speakers_held_out_are_in_no_mixture_of_the_training(corpora):
-    from unbabble.mixing.corpus import scan_speech
-
-    speech = scan_speech([corpora[0]])
-    train_speech, valid_speech = split_speakers(speech, DataConfig(valid_speakers=1), seed=0)
-    assert len(valid_speech.names) == 1
-    assert set(train_speech.names) | set(valid_speech.names) == set(speech.names)
-    assert not set(train_speech.names) & set(valid_speech.names)
+    everything = scan_corpora([corpora[0]], [])
+    train_part, valid_part = split_corpora(everything, DataConfig(valid_speakers=1), seed=0)
+    assert len(valid_part.speech.names) == 1
+    assert set(train_part.speech.names) | set(valid_part.speech.names) == set(everything.speech.names)
+    assert not set(train_part.speech.names) & set(valid_part.speech.names)
 
 
-def test_training_mixtures_never_come_again_and_validation_mixtures_always_do():
+def test_training_mixtures_never_come_again_and_validation_mixtures_always_do(tmp_path):
     sampler = FreshSampler(4)
     assert list(sampler) == [0, 1, 2, 3]
     sampler.set_epoch(2)
     assert list(sampler) == [8, 9, 10, 11]
-    data = load_data(short_recipe())
+    data = load_data(short_recipe(), tmp_path)
     first, again = ([mixture for mixture, _ in data.valid] for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 

@@ -148,6 +148,19 @@ def check_numbers(samples: NDArray[np.floating[Any]], source: str = "") -> None:
         raise AudioError(f"{source}levels far beyond full scale; expected samples of about -1 to 1; scale it down")
 
 
+def declares_length(path: Path) -> bool:
+    """Whether a file states its length; raw AAC and an mp3 that does not count its frames only let one guess."""
+    suffix = path.suffix.lower()
+    if suffix != ".mp3":
+        return suffix != ".aac"
+    with path.open("rb") as file:
+        head = file.read(10)
+        tag_size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
+        file.seek(10 + tag_size if head.startswith(b"ID3") else 0)
+        first_frame = file.read(400)
+    return b"Xing" in first_frame or b"Info" in first_frame
+
+
 def _check_readable(path: Path) -> None:
     try:
         with path.open("rb") as file:
@@ -217,7 +230,7 @@ def _av_blocks(container: av.container.InputContainer, stream: av.AudioStream, p
 def _declared_samples(stream: av.AudioStream, path: Path) -> int:
     """Samples that the file's header promises; 0 where it does not say."""
     duration_s = _stream_duration_s(stream)
-    if duration_s is None or (path.suffix.lower() == ".mp3" and not _mp3_declares_length(path)):
+    if duration_s is None or not declares_length(path):
         return 0
     return int(duration_s * stream.rate)
 
@@ -226,16 +239,6 @@ def _stream_duration_s(stream: av.AudioStream) -> float | None:
     if stream.duration is None or stream.time_base is None:
         return None
     return float(stream.duration * stream.time_base)
-
-
-def _mp3_declares_length(path: Path) -> bool:
-    """Whether an mp3 begins with a frame that counts the others; without one, durations are guesses."""
-    with path.open("rb") as file:
-        head = file.read(10)
-        tag_size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
-        file.seek(10 + tag_size if head.startswith(b"ID3") else 0)
-        first_frame = file.read(400)
-    return b"Xing" in first_frame or b"Info" in first_frame
 
 
 def _checked(blocks: Iterator[Samples], path: Path) -> Iterator[Samples]:

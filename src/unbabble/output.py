@@ -36,15 +36,25 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file; an older one stays until the new one is complete. Raises OutputError."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write a file at, which becomes ``path`` when the block ends without an error.
+
+    An older file stays until then. Raises OutputError.
+    """
     beside = _beside(path)
     try:
         with writing(path):
-            beside.write_bytes(content)
+            yield beside
             beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file; an older one stays until the new one is complete. Raises OutputError."""
+    with whole_file(path) as beside:
+        beside.write_bytes(content)
 
 
 @contextmanager

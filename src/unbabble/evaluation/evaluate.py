@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from unbabble.evaluation.metrics import Scores, score
-from unbabble.mixing.mixture import Facts, Mixer
+from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.plan import Plan
 from unbabble.separator import Separator
 
 
@@ -12,7 +13,7 @@ from unbabble.separator import Separator
 class Result:
     """What one mixture was and how well it was separated."""
 
-    facts: Facts
+    plan: Plan
     scores: Scores
 
 
@@ -24,6 +25,6 @@ def evaluate(
     for index in range(count):
         drawn = mixer(index)
         estimates = separator(drawn.mixture, sample_rate, len(drawn.sources))
-        results.append(Result(drawn.facts, score(estimates, drawn.sources, drawn.mixture)))
+        results.append(Result(drawn.plan, score(estimates, drawn.sources, drawn.mixture)))
         progress(index + 1)
     return results

@@ -1,26 +1,86 @@
 """The ranges that mixtures are drawn from. Every default is the paper's (PAPER: data)."""
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from unbabble.config import NotNegative, Positive, PositiveFloat, PositiveRange, Range, Share, ShareRange, settings
+from unbabble.config import (
+    NotNegative,
+    Positive,
+    PositiveFloat,
+    PositiveRange,
+    Range,
+    Share,
+    ShareRange,
+    read_settings,
+    settings,
+)
+
+
+@settings
+class Overlap:
+    """Every talker says one utterance; all are of one length, follow one another and fill the mixture.
+
+    ratios: ranges of the overlap ratio (samples that neighbours share over the length of one utterance); one
+    of them is chosen, then a ratio in it. Fully overlapped: [[1.0, 1.0]].
+    """
+
+    kind: Literal["overlap"] = "overlap"
+    ratios: tuple[ShareRange, ...] = ((0.0, 1.0),)
+
+    @model_validator(mode="after")
+    def _some(self) -> "Overlap":
+        if not self.ratios:
+            raise ValueError("ratios is empty; expected at least one range such as [0.0, 1.0]")
+        return self
+
+
+@settings
+class WholeUtterances:
+    """One whole recording of each talker, all from the first sample on, as in WSJ0-mix and LibriMix.
+
+    length: ``min`` ends the mixture with the shortest of them, ``max`` with the longest.
+    """
+
+    kind: Literal["whole"] = "whole"
+    length: Literal["min", "max"] = "min"
+
+
+@settings
+class Conversation:
+    """Talkers take turns at random, with pauses, interruptions and backchannels."""
+
+    kind: Literal["conversation"] = "conversation"
+    turn_s: PositiveRange = (1.0, 8.0)
+    pause_s: Annotated[Range, AfterValidator(lambda bounds: _from_zero(bounds))] = (0.0, 2.0)  # between turns
+    overlap_share: Share = 0.3  # of the turns, which begin before the last one has ended
+    overlap_s: PositiveRange = (0.2, 2.0)  # by so much, at most to the beginning of the last turn
+    backchannel_share: Share = 0.2  # of the turns, during which another talker says something short
+    backchannel_s: PositiveRange = (0.3, 1.0)
+
+
+Timeline = Annotated[Overlap | WholeUtterances | Conversation, Field(discriminator="kind")]
 
 
 @settings
 class RoomRecipe:
-    """A shoebox room with everybody anywhere in it, off the walls."""
+    """A shoebox room with everybody anywhere in it, off the walls and apart."""
 
     length_m: PositiveRange = (3.0, 10.0)
     width_m: PositiveRange = (3.0, 10.0)
     height_m: PositiveRange = (2.5, 4.0)
     t60_s: PositiveRange = (0.1, 0.5)
     wall_distance_m: PositiveFloat = 0.5
+    apart_m: PositiveFloat = 0.5  # at least, of talkers, noise and microphone
 
     @model_validator(mode="after")
     def _roomy(self) -> "RoomRecipe":
-        if 2 * self.wall_distance_m >= min(self.length_m[0], self.width_m[0], self.height_m[0]):
+        free = [low - 2 * self.wall_distance_m for low in (self.length_m[0], self.width_m[0], self.height_m[0])]
+        if min(free) <= 0:
             raise ValueError("wall_distance_m leaves no place in the smallest room")
+        if self.apart_m > max(free) / 2:
+            raise ValueError("apart_m is more than half of the free length of the smallest room")
         return self
 
 
@@ -33,18 +93,45 @@ class LowPassRecipe:
     cutoff_hz: PositiveRange = (3500.0, 8000.0)
 
 
+Target = Literal["reverberant", "early", "direct"]
+
+
 @settings
 class MixtureRecipe:
-    """What one mixture is drawn from, uniformly."""
+    """What one mixture is drawn from, uniformly.
 
-    sample_rate: Positive = 16000
-    duration_s: PositiveFloat = 4.0
-    n_speakers: Positive = 2
-    overlap_ratio: ShareRange = (0.0, 1.0)  # shared samples over the length of one utterance
-    level_db: Range = (0.0, 5.0)  # of the first talker over each other one, dry
+    target: what the sources are in a room: all that arrives of a talker (the paper), what arrives within 50 ms
+    of the direct sound, or the direct sound alone; the mixture always has all of it.
+    """
+
+    sample_rate: Annotated[int, Field(ge=8000)] = 16000
+    duration_s: PositiveFloat | None = 4.0  # null, for whole utterances: as long as they are
+    n_speakers: Annotated[int | tuple[NotNegative, Positive], AfterValidator(lambda n: _speakers(n))] = 2
+    timeline: Timeline = Overlap()
+    level_db: Range = (0.0, 5.0)  # of each later talker over the first, dry
+    speed: PositiveRange | None = None  # each talker's, with the pitch; null: unchanged
     noise_snr_db: Range | None = (10.0, 20.0)  # sum of the dry talkers over the noise; null: no noise
     room: RoomRecipe | None = RoomRecipe()  # null: no room
+    target: Target = "reverberant"
     low_pass: LowPassRecipe = LowPassRecipe()
+
+    @model_validator(mode="after")
+    def _agreed(self) -> "MixtureRecipe":
+        if self.duration_s is None and not isinstance(self.timeline, WholeUtterances):
+            raise ValueError("duration_s: null is for timelines of whole utterances only; give seconds")
+        if self.noise_snr_db is None and self.fewest_speakers == 0:
+            raise ValueError("n_speakers from 0 needs noise: with nobody talking there is nothing else to hear")
+        if self.duration_s is None and self.fewest_speakers == 0:
+            raise ValueError("n_speakers from 0 needs duration_s: no utterance says how long the mixture is")
+        return self
+
+    @property
+    def fewest_speakers(self) -> int:
+        return self.n_speakers if isinstance(self.n_speakers, int) else self.n_speakers[0]
+
+    @property
+    def most_speakers(self) -> int:
+        return self.n_speakers if isinstance(self.n_speakers, int) else self.n_speakers[1]
 
 
 @settings
@@ -56,7 +143,17 @@ class SharedRecipe:
     first: NotNegative = 0  # number of the first mixture that may be of this part: easier parts can lead
 
 
-Mixtures = tuple[SharedRecipe, ...]
+def _mixtures(parts: tuple[SharedRecipe, ...]) -> tuple[SharedRecipe, ...]:
+    if not parts:
+        raise ValueError("is empty; expected at least one part: {share: 1, recipe: {}}")
+    if len({part.recipe.sample_rate for part in parts}) > 1:
+        raise ValueError("all parts must agree on the sample_rate")
+    if min(part.first for part in parts) > 0:
+        raise ValueError("no part begins with the first mixture; set first: 0 for one of them")
+    return parts
+
+
+Mixtures = Annotated[tuple[SharedRecipe, ...], AfterValidator(_mixtures)]
 
 
 def paper_mixtures() -> Mixtures:
@@ -64,10 +161,38 @@ def paper_mixtures() -> Mixtures:
     return (SharedRecipe(1.0, MixtureRecipe()),)
 
 
-def sources_of(mixtures: Mixtures) -> tuple[int, int]:
-    """The number of talkers and the sample rate (Hz) that all parts agree on; ValueError where they do not."""
-    agreed: set[Any] = {(part.recipe.n_speakers, part.recipe.sample_rate) for part in mixtures}
-    if len(agreed) != 1:
-        raise ValueError("all parts of the mixtures must agree on n_speakers and sample_rate")
-    n_speakers, sample_rate = agreed.pop()
-    return n_speakers, sample_rate
+@settings
+class _WithMixtures:
+    """The part of a recipe file that tells of mixtures; the rest is for training."""
+
+    mixtures: Mixtures = paper_mixtures()
+    seed: Any = None
+    data: Any = None
+    network: Any = None
+    training: Any = None
+    model: Any = None
+
+
+def read_mixtures(path: Path | None) -> Mixtures:
+    """The mixtures of a recipe file; the paper's where there is none. Raises RecipeError."""
+    return paper_mixtures() if path is None else read_settings(_WithMixtures, path).mixtures
+
+
+def most_speakers(mixtures: Mixtures) -> int:
+    """Of any part."""
+    return max(part.recipe.most_speakers for part in mixtures)
+
+
+def _speakers(n_speakers: int | tuple[int, int]) -> int | tuple[int, int]:
+    if isinstance(n_speakers, int):
+        if n_speakers < 1:
+            raise ValueError("expected at least 1; a range such as [0, 2] may begin with nobody")
+    elif n_speakers[0] > n_speakers[1]:
+        raise ValueError(f"a range goes from low to high, not from {n_speakers[0]} to {n_speakers[1]}")
+    return n_speakers
+
+
+def _from_zero(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] < 0:
+        raise ValueError("a pause is not negative; for turns that begin early see overlap_share")
+    return bounds

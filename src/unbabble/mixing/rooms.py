@@ -1,51 +1,45 @@
-"""Room impulse responses by the image method (pyroomacoustics)."""
+"""Rooms and their impulse responses by the image method (pyroomacoustics)."""
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pyroomacoustics
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
 
+from unbabble.errors import CorpusError
+from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import RoomRecipe
 
 SPEED_OF_SOUND = 343.0  # m/s
+PLACING_TRIES = 1000
 
-Position = tuple[float, float, float]
+Response = NDArray[np.float32]  # (samples,)
 
-
-@dataclass(frozen=True)
-class Room:
-    """Geometry (metres) and reverberation time (seconds) of one drawn room."""
-
-    size_m: Position
-    t60_s: float
-    microphone_m: Position
-    sources_m: tuple[Position, ...]
-
-
-@dataclass(frozen=True)
-class RoomResponse:
-    """A room and its impulse responses, one (samples,) array for each source position."""
-
-    room: Room
-    responses: tuple[NDArray[np.float32], ...]
+LOWEST_HZ = 10.0  # below, the image method, whose walls reflect all frequencies alike, makes a rumble of its own
+pyroomacoustics.constants.set("rir_hpf_enable", False)  # its high pass lets sound arrive before it is made
 
 
 def draw_room(recipe: RoomRecipe, n_positions: int, rng: np.random.Generator) -> Room:
     """Draw a room with a microphone and ``n_positions`` sources in it, uniformly (PAPER: data).
 
     A T60 that the room cannot have by Sabine's formula, because its walls would have to absorb more than
-    everything, is raised to the lowest one that it can have.
+    everything, is raised to the lowest one that it can have. Raises CorpusError where so many do not fit.
     """
     size = tuple(float(rng.uniform(*bounds)) for bounds in (recipe.length_m, recipe.width_m, recipe.height_m))
     t60_s = max(float(rng.uniform(*recipe.t60_s)), lowest_t60_s(size))
     high = np.array(size) - recipe.wall_distance_m
-    places = [tuple(float(x) for x in rng.uniform(recipe.wall_distance_m, high)) for _ in range(n_positions + 1)]
-    return Room(size, t60_s, places[0], tuple(places[1:]))  # type: ignore[arg-type]
+    for _ in range(PLACING_TRIES):
+        places = rng.uniform(recipe.wall_distance_m, high, (n_positions + 1, 3))
+        if all(np.linalg.norm(one - other) >= recipe.apart_m for one, other in combinations(places, 2)):
+            microphone, *sources = (tuple(float(x) for x in place) for place in places)
+            return Room(size, t60_s, microphone, tuple(sources))  # type: ignore[arg-type]
+    raise CorpusError(
+        f"found no place for a microphone and {n_positions} sources {recipe.apart_m} m apart in a room of "
+        f"{' x '.join(f'{side:.1f}' for side in size)} m; make the rooms larger or apart_m smaller"
+    )
 
 
 def lowest_t60_s(size_m: Sequence[float]) -> float:
@@ -55,9 +49,10 @@ def lowest_t60_s(size_m: Sequence[float]) -> float:
     return 24 * math.log(10) * length * width * height / (SPEED_OF_SOUND * surface) * 1.001
 
 
-def impulse_responses(room: Room, sample_rate: int) -> RoomResponse:
-    """Impulse responses from every source to the microphone; direct sound at distance / 343 m/s."""
-    absorption, max_order = pyroomacoustics.inverse_sabine(room.t60_s, room.size_m, c=SPEED_OF_SOUND)
+def impulse_responses(room: Room, sample_rate: int) -> tuple[Response, ...]:
+    """From every source to the microphone; direct sound at distance / 343 m/s. T60 is raised as in draw_room."""
+    t60_s = max(room.t60_s, lowest_t60_s(room.size_m))
+    absorption, max_order = pyroomacoustics.inverse_sabine(t60_s, room.size_m, c=SPEED_OF_SOUND)
     shoebox = pyroomacoustics.ShoeBox(
         room.size_m,
         fs=sample_rate,
@@ -69,22 +64,16 @@ def impulse_responses(room: Room, sample_rate: int) -> RoomResponse:
     for source in room.sources_m:
         shoebox.add_source(source)
     shoebox.compute_rir()
-    lead = pyroomacoustics.constants.get("frac_delay_length") // 2  # of its interpolation filter
-    responses = tuple(np.asarray(one[lead:], dtype=np.float32) for one in shoebox.rir[0])
-    return RoomResponse(room, responses)
+    high_pass = butter(2, LOWEST_HZ, "highpass", fs=sample_rate, output="sos")
+    return tuple(np.asarray(sosfilt(high_pass, one[_lead() :]), dtype=np.float32) for one in shoebox.rir[0])
 
 
-def make_bank(
-    recipe: RoomRecipe, count: int, n_positions: int, sample_rate: int, seed: int, jobs: int = 1
-) -> list[RoomResponse]:
-    """Many rooms at once, for drawing from again and again; the same for any number of jobs."""
-    make = partial(_make_one, recipe, n_positions, sample_rate, seed)
-    if jobs == 1:
-        return [make(index) for index in range(count)]
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(make, range(count), chunksize=8))
+def until(response: Response, room: Room, source: int, sample_rate: int, after_s: float) -> Response:
+    """The part of a response up to ``after_s`` after its direct sound: 0 for the direct sound alone."""
+    direct = math.dist(room.sources_m[source], room.microphone_m) / SPEED_OF_SOUND
+    return response[: round((direct + after_s) * sample_rate) + _lead() + 1]
 
 
-def _make_one(recipe: RoomRecipe, n_positions: int, sample_rate: int, seed: int, index: int) -> RoomResponse:
-    rng = np.random.default_rng([seed, index])
-    return impulse_responses(draw_room(recipe, n_positions, rng), sample_rate)
+def _lead() -> int:
+    """Half of the filter by which pyroomacoustics places an arrival between two samples, in samples."""
+    return int(pyroomacoustics.constants.get("frac_delay_length")) // 2

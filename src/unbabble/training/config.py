@@ -1,14 +1,14 @@
 """A training recipe: every number that a run needs, in one YAML file."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
 from unbabble.config import NotNegative, Positive, PositiveFloat, read_settings, settings
-from unbabble.mixing.recipe import Mixtures, paper_mixtures, sources_of
+from unbabble.mixing.recipe import Mixtures, most_speakers, paper_mixtures
 from unbabble.networks.network import NetworkConfig
 
 
@@ -20,8 +20,13 @@ class DataConfig:
     noise: tuple[Path, ...] = ()
     splits: Path | None = None  # JSON {"train": {corpus: [name]}, "valid": {...}}
     valid_speakers: NotNegative = 2  # held out where there is no split file; 0: validate on all
-    rooms: Positive = 400  # impulse responses made beforehand and drawn from again and again
+    train_set: Path | None = None  # mixtures on disk to train on, instead of drawing them from speech
+    valid_set: Path | None = None
+    rooms: Positive = 400  # made beforehand, to draw from again and again
+    bank: Path | None = None  # rooms made by `unbabble rooms`, instead
+    cache: Path | None = None  # folder for decoded audio that processes and runs share; null: in memory
     workers: NotNegative = 1  # processes that mix while the network trains
+    mix_on_device: bool = False  # convolve and sum where the network trains; the workers only read
     description: str = "not described"  # of the speech and noise, for the model card
     licence: str = "not stated"  # of the speech and noise, for the model card
 
@@ -85,31 +90,44 @@ class TrainingRecipe:
 
     @model_validator(mode="after")
     def _agreed(self) -> "TrainingRecipe":
-        if sources_of(self.mixtures) != (self.network.n_sources, self.network.sample_rate):
-            raise ValueError("mixtures and network must agree on the number of talkers and the sample rate")
+        mixed = most_speakers(self.mixtures), self.mixtures[0].recipe.sample_rate
+        if mixed != (self.network.n_sources, self.network.sample_rate):
+            raise ValueError("mixtures and network must agree on the (largest) number of talkers and the sample rate")
+        if any(part.recipe.duration_s is None for part in self.mixtures):
+            raise ValueError("mixtures to train on need a duration_s")
+        if len({part.recipe.duration_s for part in self.mixtures}) > 1:
+            raise ValueError("all parts of the mixtures to train on must have the same duration_s")
         return self
 
 
 def read_recipe(path: Path) -> TrainingRecipe:
     """Read a recipe file; its relative paths are taken from its own folder. Raises RecipeError."""
     recipe = read_settings(TrainingRecipe, path)
-    data, base = recipe.data, path.absolute().parent
-    return with_data(
-        recipe,
-        speech=[base / folder for folder in data.speech],
-        noise=[base / folder for folder in data.noise],
-        splits=base / data.splits if data.splits else None,
-    )
+    return replace(recipe, data=_placed(recipe.data, path.absolute().parent))
 
 
 def with_data(
-    recipe: TrainingRecipe, speech: Sequence[Path] | None, noise: Sequence[Path] | None, splits: Path | None
+    recipe: TrainingRecipe,
+    speech: Sequence[Path] | None = None,
+    noise: Sequence[Path] | None = None,
+    splits: Path | None = None,
 ) -> TrainingRecipe:
     """The recipe with other folders and split file; what is None stays."""
-    data = replace(
-        recipe.data,
-        speech=recipe.data.speech if speech is None else tuple(path.absolute() for path in speech),
-        noise=recipe.data.noise if noise is None else tuple(path.absolute() for path in noise),
-        splits=recipe.data.splits if splits is None else splits.absolute(),
-    )
-    return replace(recipe, data=data)
+    given: dict[str, Any] = {
+        "speech": None if speech is None else tuple(speech),
+        "noise": None if noise is None else tuple(noise),
+        "splits": splits,
+    }
+    data = replace(recipe.data, **{name: value for name, value in given.items() if value is not None})
+    return replace(recipe, data=_placed(data, Path.cwd()))
+
+
+def _placed(data: DataConfig, base: Path) -> DataConfig:
+    """Relative paths taken from ``base``."""
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(base / path for path in value)
+        return base / value if isinstance(value, Path) else value
+
+    return replace(data, **{field.name: placed(getattr(data, field.name)) for field in fields(data)})

@@ -1,139 +1,144 @@
-"""Mixtures for training and validation, drawn while the network trains."""
+"""What a run trains on: corpora, rooms and mixtures of a recipe, as loaders of batches."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from unbabble.mixing.corpus import Corpus, DecodedAudio, read_split, scan_noise, scan_speech
-from unbabble.mixing.mixture import Mixer
-from unbabble.mixing.recipe import MixtureRecipe, Mixtures
-from unbabble.mixing.rooms import RoomResponse, make_bank
+from unbabble.corpora.corpora import Corpora, scan_corpora
+from unbabble.corpora.decoded import DecodedAudio
+from unbabble.errors import CorpusError
+from unbabble.mixing.bank import Rooms, make_bank, rooms_of_bank
+from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.recipe import Mixtures, most_speakers
+from unbabble.sets.read import read_set
 from unbabble.training.config import DataConfig, TrainingRecipe
+from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler, SetDataset
+from unbabble.training.device_mixing import DeviceMixer, ResponseTable
 
 TRAIN_SEED, VALID_SEED, ROOM_SEED = 0, 1, 2  # added to the recipe's seed, times three
-
-Batch = tuple[Tensor, Tensor]  # mixture (batch, samples), sources (batch, source, samples)
-Loader = DataLoader[Batch]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Loaders of fresh training mixtures and of the fixed validation mixtures; hours of train speech."""
+    """Loaders of training mixtures and of the fixed validation mixtures.
 
-    train: Loader
-    valid: Loader
-    speech_hours: float
-    n_speakers: int
+    device_mixer: makes batches of the training mixtures where they come dry; notices: what a user should know.
+    """
 
-
-class MixtureDataset(Dataset[Batch]):
-    """Mixture number i as tensors: mixture (samples,), sources (source, samples)."""
-
-    def __init__(self, mixer: Mixer, size: int) -> None:
-        self.mixer, self.size = mixer, size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> Batch:
-        drawn = self.mixer(index)
-        return torch.from_numpy(drawn.mixture), torch.from_numpy(drawn.sources)
+    train: DataLoader[Any]
+    valid: DataLoader[Batch]
+    device_mixer: DeviceMixer | None
+    notices: tuple[str, ...]
 
 
-class FreshSampler(Sampler[int]):
-    """Indices that never come again: epoch e has [e * size, (e + 1) * size)."""
+def load_data(recipe: TrainingRecipe, cache: Path, rank: int = 0, world: int = 1) -> TrainingData:
+    """Scan and decode the corpora, make the rooms, and set up both loaders.
 
-    def __init__(self, size: int) -> None:
-        self.size, self.epoch = size, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer, so that a resumed run draws what it would have drawn."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.size, (self.epoch + 1) * self.size))
-
-    def __len__(self) -> int:
-        return self.size
-
-
-def load_data(recipe: TrainingRecipe) -> TrainingData:
-    """Scan and decode the corpora, make the rooms, and set up both loaders. Raises CorpusError, AudioError."""
-    config = recipe.data
-    speech = scan_speech(config.speech)
-    noise = scan_noise(config.noise) if config.noise else None
-    train_speech, valid_speech = split_speakers(speech, config, recipe.seed)
-    train_noise, valid_noise = (_split_noise(noise, config, split) for split in ("train", "valid"))
-
-    audio = DecodedAudio(recipe.network.sample_rate)
-    hours = audio.load(train_speech)
-    draw_room = _room_banks(recipe)
-
-    def mixer(speech: Corpus, noise: Corpus | None, mixtures: Mixtures, seed: int) -> Mixer:
-        return Mixer(speech, noise, mixtures, audio, 3 * recipe.seed + seed, draw_room)
-
-    of_any_time = tuple(replace(part, first=0) for part in recipe.mixtures)
-    train = MixtureDataset(mixer(train_speech, train_noise, recipe.mixtures, TRAIN_SEED), recipe.training.epoch_size)
-    valid = MixtureDataset(mixer(valid_speech, valid_noise, of_any_time, VALID_SEED), recipe.training.valid_size)
-    batch_size = recipe.training.batch_size
-    keep_alive = config.workers > 0
+    cache: folder for what the scan remembers; rank, world: the number of this process and of all that train
+    together, each on its part of every batch. Raises CorpusError, AudioError, TrainingError.
+    """
+    config, sizes, material = recipe.data, recipe.training, _Material(recipe, cache)
+    table = None
+    if config.train_set is not None:
+        train: Dataset[Any] = material.on_disk(config.train_set, sizes.epoch_size)
+    else:
+        mixer = material.mixer("train", recipe.mixtures, TRAIN_SEED)
+        if config.mix_on_device:
+            table = ResponseTable(material.rooms, tuple(part.recipe.target for part in recipe.mixtures))
+            train = DryDataset(mixer, table, sizes.epoch_size, recipe.network.n_sources)
+        else:
+            train = DrawnDataset(mixer, sizes.epoch_size, recipe.network.n_sources)
+    if config.valid_set is not None:
+        valid: Dataset[Any] = material.on_disk(config.valid_set, sizes.valid_size)
+    else:
+        of_any_time = tuple(replace(part, first=0) for part in recipe.mixtures)
+        mixer = material.mixer("valid", of_any_time, VALID_SEED)
+        valid = DrawnDataset(mixer, sizes.valid_size, recipe.network.n_sources)
+    batch_size, keep_alive = sizes.batch_size // world, config.workers > 0
     return TrainingData(
         DataLoader(
             train,
             batch_size,
-            sampler=FreshSampler(len(train)),
+            sampler=FreshSampler(sizes.epoch_size, rank, world),
             num_workers=config.workers,
             persistent_workers=keep_alive,
-            drop_last=len(train) > batch_size,
+            drop_last=sizes.epoch_size > sizes.batch_size,
         ),
         DataLoader(valid, batch_size, num_workers=config.workers, persistent_workers=keep_alive),
-        hours,
-        len(train_speech.names),
+        None if table is None else DeviceMixer(table),
+        material.notices,
     )
 
 
-def split_speakers(speech: Corpus, config: DataConfig, seed: int) -> tuple[Corpus, Corpus]:
-    """Speakers to train on and to validate on: by the split file, else some held out by the seed."""
-    if config.splits is not None:
-        train, valid = (speech.only(read_split(config.splits, split)) for split in ("train", "valid"))
-        return train, valid
+class _Material:
+    """Speech, noise, decoded audio and rooms of a recipe, made when first asked for."""
+
+    def __init__(self, recipe: TrainingRecipe, cache: Path) -> None:
+        self.recipe, self.cache = recipe, cache
+        self.notices: tuple[str, ...] = ()
+
+    @cached_property
+    def corpora(self) -> dict[str, Corpora]:
+        """Those of the train and of the valid split; the speech to train on is decoded."""
+        config = self.recipe.data
+        everything = scan_corpora(config.speech, config.noise, self.cache)
+        splits = dict(zip(("train", "valid"), split_corpora(everything, config, self.recipe.seed), strict=True))
+        speech = splits["train"].speech
+        self.audio.load(speech)
+        self.notices = (
+            *(f"left out: {line}" for line in everything.unreadable),
+            f"{speech.hours:.2f} h of {len(speech.names)} speakers to train on",
+        )
+        return splits
+
+    @cached_property
+    def audio(self) -> DecodedAudio:
+        return DecodedAudio(self.recipe.network.sample_rate, self.recipe.data.cache)
+
+    @cached_property
+    def rooms(self) -> Rooms:
+        """A bank for every recipe of rooms that the mixtures have."""
+        config, mixtures = self.recipe.data, self.recipe.mixtures
+        if config.bank is not None:
+            return rooms_of_bank(mixtures, config.bank)
+        jobs, seed = min(os.cpu_count() or 1, config.rooms), 3 * self.recipe.seed + ROOM_SEED
+        recipes = {part.recipe.room for part in mixtures if part.recipe.room is not None}
+        sample_rate, n_positions = self.recipe.network.sample_rate, most_speakers(mixtures) + 1
+        return Rooms(
+            sample_rate,
+            {room: make_bank(room, config.rooms, n_positions, sample_rate, seed, jobs) for room in recipes},
+        )
+
+    def mixer(self, split: str, mixtures: Mixtures, seed: int) -> Mixer:
+        corpora = self.corpora[split]
+        return Mixer(corpora.speech, corpora.noise, mixtures, self.audio, 3 * self.recipe.seed + seed, self.rooms)
+
+    def on_disk(self, folder: Path, size: int) -> SetDataset:
+        """Excerpts of a set, as long as the mixtures of the recipe."""
+        mixtures, network = read_set(folder), self.recipe.network
+        if (mixtures.sample_rate, mixtures.n_sources) != (network.sample_rate, network.n_sources):
+            raise CorpusError(
+                f"{folder}: mixtures of {mixtures.n_sources} talkers at {mixtures.sample_rate} Hz, but the network "
+                f"has {network.n_sources} outputs at {network.sample_rate} Hz; change one of them"
+            )
+        duration_s = self.recipe.mixtures[0].recipe.duration_s
+        assert duration_s is not None  # the recipe has been checked
+        return SetDataset(mixtures, size, network.n_sources, round(duration_s * network.sample_rate))
+
+
+def split_corpora(everything: Corpora, config: DataConfig, seed: int) -> tuple[Corpora, Corpora]:
+    """What to train on and what to validate on: by the split file, by the splits that the speech says it has, else
+    some speakers held out by the seed."""
+    speech = everything.speech
+    if config.splits is not None or {"train", "valid"} <= {recording.split for recording in speech.recordings}:
+        return everything.in_split("train", config.splits), everything.in_split("valid", config.splits)
     if config.valid_speakers == 0:
-        return speech, speech
+        return everything, everything
     rng = np.random.default_rng(seed)
-    held_out = rng.permutation(speech.names)[: config.valid_speakers]
-    return speech.without(held_out), speech.only(held_out)
-
-
-def _split_noise(noise: Corpus | None, config: DataConfig, split: str) -> Corpus | None:
-    if noise is None or config.splits is None:
-        return noise
-    return noise.only(read_split(config.splits, split))
-
-
-@dataclass(frozen=True)
-class RoomBanks:
-    """Rooms made once for each recipe that wants them; a draw takes any of them."""
-
-    banks: dict[MixtureRecipe, list[RoomResponse]]
-
-    def __call__(self, recipe: MixtureRecipe, rng: np.random.Generator) -> RoomResponse:
-        bank = self.banks[recipe]
-        return bank[int(rng.integers(len(bank)))]
-
-
-def _room_banks(recipe: TrainingRecipe) -> RoomBanks:
-    jobs = min(os.cpu_count() or 1, recipe.data.rooms)
-    seed = 3 * recipe.seed + ROOM_SEED
-    recipes = {part.recipe for part in recipe.mixtures}
-    return RoomBanks(
-        {
-            one: make_bank(one.room, recipe.data.rooms, one.n_speakers + 1, one.sample_rate, seed, jobs)
-            for one in recipes
-            if one.room is not None
-        }
-    )
+    held_out = [str(name) for name in rng.permutation(speech.names)[: config.valid_speakers]]
+    return replace(everything, speech=speech.without(held_out)), replace(everything, speech=speech.only(held_out))

@@ -2,10 +2,12 @@
 
 import logging
 import math
+import os
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import torch
@@ -23,7 +25,8 @@ from unbabble.networks.network import SeparationNetwork
 from unbabble.output import write_whole, writing
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
 from unbabble.training.config import CosineSchedule, StepSchedule, TrainingConfig, TrainingRecipe
-from unbabble.training.data import Batch, load_data
+from unbabble.training.data import load_data
+from unbabble.training.datasets import Batch
 from unbabble.training.export import export_model, read_weights_of_model
 
 RATIOS = {"snr": snr, "si_sdr": si_sdr}
@@ -33,10 +36,18 @@ BEST, LAST, RECIPE = "best.safetensors", "last.safetensors", "recipe.yaml"
 class SeparationTask(lightning.LightningModule):
     """Utterance-level permutation invariant training of a network (PAPER: training)."""
 
-    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
+    def __init__(self, network: nn.Module, config: TrainingConfig, device_mixer: nn.Module | None = None) -> None:
         super().__init__()
-        self.network, self.config = network, config
-        self.started = time.monotonic()
+        self.network, self.config, self.device_mixer = network, config, device_mixer
+        self.minutes = 0.0  # trained so far, earlier parts of a resumed run counted in
+        self._started = 0.0
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Mix on the device what comes dry: the training batches, where the recipe says so."""
+        if self.device_mixer is None or not self.trainer.training:
+            return batch
+        with torch.no_grad():
+            return self.device_mixer(batch)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         mixture, sources = batch
@@ -73,21 +84,28 @@ class SeparationTask(lightning.LightningModule):
         by_steps = self.global_step / steps
         if self.config.max_minutes is None:
             return min(1.0, by_steps)
-        return min(1.0, max(by_steps, self.minutes() / self.config.max_minutes))
-
-    def minutes(self) -> float:
-        """Time trained so far, earlier parts of a resumed run counted in."""
-        return (time.monotonic() - self.started) / 60
+        return min(1.0, max(by_steps, self.minutes / self.config.max_minutes))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["minutes"] = self.minutes()
+        checkpoint["minutes"] = self.minutes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.started = time.monotonic() - 60 * checkpoint["minutes"]
+        self.minutes = checkpoint["minutes"]
+
+    def on_train_start(self) -> None:
+        self._started = time.monotonic() - 60 * self.minutes
 
     def on_train_batch_end(self, *_: Any) -> None:
+        self._tell_time()
         if self.config.max_minutes is not None and self.progress() >= 1:
             self.trainer.should_stop = True
+
+    def _tell_time(self) -> None:
+        """One clock for all processes, since the learning rate, which must be the same, goes by it."""
+        clock = torch.tensor(time.monotonic() - self._started, dtype=torch.float64, device=self.device)
+        if torch.distributed.is_initialized():
+            torch.distributed.broadcast(clock, 0)
+        self.minutes = clock.item() / 60
 
 
 def cosine_factor(progress: float, schedule: CosineSchedule) -> float:
@@ -98,6 +116,21 @@ def cosine_factor(progress: float, schedule: CosineSchedule) -> float:
     return 0.01 + 0.99 * (1 + math.cos(math.pi * fallen)) / 2
 
 
+@dataclass(frozen=True)
+class Processes:
+    """Those that train together, as torchrun tells each of them: its number, their number, those on this machine."""
+
+    rank: int = 0
+    world: int = 1
+    here: int = 1
+
+    @classmethod
+    def of_environment(cls) -> "Processes":
+        return cls(*(int(os.environ.get(name, missing)) for name, missing in cls._VARIABLES))
+
+    _VARIABLES: ClassVar = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_WORLD_SIZE", 1))
+
+
 class EpochReport(Callback):
     """One line for every epoch, so that a log file shows how the run goes."""
 
@@ -105,13 +138,11 @@ class EpochReport(Callback):
         self.console = console
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
         assert isinstance(task, SeparationTask)
         shown = trainer.callback_metrics
         self.console.print(
             f"epoch {trainer.current_epoch + 1}: validation loss {shown['valid/loss']:.2f} dB, "
-            f"SI-SDRi {shown['valid/si_sdr_improvement']:.2f} dB, {task.minutes():.1f} min",
+            f"SI-SDRi {shown['valid/si_sdr_improvement']:.2f} dB, {task.minutes:.1f} min",
             highlight=False,
         )
 
@@ -119,27 +150,35 @@ class EpochReport(Callback):
 def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | Path | None = None) -> Path:
     """Train by the recipe and export the best weights; returns the model folder, ``run/model``.
 
-    run: its folder gets checkpoints, logs and the recipe; resume: go on from its last checkpoint; start: a
-    model whose weights the run starts from, by name or folder. Raises CorpusError, AudioError, TrainingError,
-    ModelError, OutputError.
+    Under torchrun, all processes train one network, each on its part of every batch. run: its folder gets
+    checkpoints, logs and the recipe; resume: go on from its last checkpoint; start: a model whose weights the run
+    starts from, by name or folder. Raises CorpusError, AudioError, TrainingError, ModelError, OutputError.
     """
-    _check_run(run, resume, recipe)
-    console = Console()
+    processes = Processes.of_environment()
+    if recipe.training.batch_size % processes.world:
+        raise TrainingError(
+            f"batch_size {recipe.training.batch_size} cannot be shared by {processes.world} processes; "
+            "choose a multiple of their number"
+        )
+    if processes.rank == 0:
+        _check_run(run, resume, recipe)
+    console = Console(quiet=processes.rank > 0)
     lightning.seed_everything(recipe.seed, verbose=False)
     network = SeparationNetwork(recipe.network)
     if start is not None:
         network.load_state_dict(read_weights_of_model(start, recipe.network))
     console.print("decoding speech and making rooms ...")
-    data = load_data(recipe)
-    console.print(
-        f"{data.speech_hours:.2f} h of {data.n_speakers} speakers; "
-        f"network of {network.n_parameters / 1e6:.2f} M parameters",
-        highlight=False,
-    )
-    write_whole(run / RECIPE, yaml.safe_dump(dump_settings(recipe), sort_keys=False).encode())
+    data = load_data(recipe, run / "scan", processes.rank, processes.world)
+    for notice in (*data.notices, f"network of {network.n_parameters / 1e6:.2f} M parameters"):
+        console.print(notice, highlight=False)
+    if processes.rank == 0:
+        write_whole(run / RECIPE, yaml.safe_dump(dump_settings(recipe), sort_keys=False).encode())
     _quiet_lightning()
     trainer = lightning.Trainer(
-        devices=1,
+        devices=processes.here,
+        num_nodes=processes.world // processes.here,
+        strategy="ddp" if processes.world > 1 else "auto",
+        use_distributed_sampler=False,
         max_epochs=recipe.training.max_epochs,
         gradient_clip_val=recipe.training.gradient_clip,
         num_sanity_val_steps=0,
@@ -150,9 +189,9 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | 
         enable_model_summary=False,
         enable_progress_bar=console.is_terminal,
     )
-    task = SeparationTask(network, recipe.training)
+    task = SeparationTask(network, recipe.training, data.device_mixer)
     trainer.fit(task, data.train, data.valid, ckpt_path=run / LAST if resume else None)
-    return export_run(run, run / "model")
+    return export_run(run, run / "model") if processes.rank == 0 else run / "model"
 
 
 def export_run(run: Path, folder: Path) -> Path:

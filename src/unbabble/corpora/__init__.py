@@ -1,0 +1,1 @@
+"""Corpora of speech and of noise: what is in them, who speaks, and in which split."""

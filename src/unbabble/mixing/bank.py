@@ -1,0 +1,165 @@
+"""Rooms made beforehand, for drawing from again and again."""
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from unbabble.config import dump_settings, parse_settings
+from unbabble.errors import CorpusError
+from unbabble.mixing.plan import Room
+from unbabble.mixing.recipe import Mixtures, RoomRecipe, most_speakers
+from unbabble.mixing.rooms import Response, draw_room, impulse_responses
+from unbabble.output import whole_file
+
+
+@dataclass(frozen=True)
+class RoomBank:
+    """Rooms of one recipe with their responses at ``sample_rate`` Hz: responses[room][source] is (samples,)."""
+
+    recipe: RoomRecipe
+    sample_rate: int
+    rooms: tuple[Room, ...]
+    responses: tuple[tuple[Response, ...], ...]
+
+    @property
+    def n_positions(self) -> int:
+        """Sources in each room, the noise counted in."""
+        return len(self.rooms[0].sources_m)
+
+    @cached_property
+    def numbers(self) -> Mapping[Room, int]:
+        """Where each room stands."""
+        return {room: number for number, room in enumerate(self.rooms)}
+
+    def draw(self, rng: np.random.Generator) -> Room:
+        """Any of the rooms."""
+        return self.rooms[int(rng.integers(len(self.rooms)))]
+
+    def save(self, path: Path) -> None:
+        """Write as .npz: geometry, and all responses one after the other. Raises OutputError."""
+        flat = [response for room in self.responses for response in room]
+        with whole_file(path) as beside, beside.open("wb") as file:
+            np.savez(
+                file,
+                recipe=np.array(json.dumps(dump_settings(self.recipe))),
+                sample_rate=np.array(self.sample_rate),
+                size_m=np.array([room.size_m for room in self.rooms]),
+                t60_s=np.array([room.t60_s for room in self.rooms]),
+                microphone_m=np.array([room.microphone_m for room in self.rooms]),
+                sources_m=np.array([room.sources_m for room in self.rooms]),
+                lengths=np.array([response.size for response in flat]),
+                samples=np.concatenate(flat),
+            )
+
+
+def make_bank(
+    recipe: RoomRecipe,
+    count: int,
+    n_positions: int,
+    sample_rate: int,
+    seed: int,
+    jobs: int = 1,
+    progress: Callable[[float, float | None], None] = lambda _done, _total: None,
+) -> RoomBank:
+    """Many rooms at once; the same for any number of jobs. Raises CorpusError."""
+    made = []
+    for one in _in_parallel(partial(_make_one, recipe, n_positions, sample_rate, seed), count, jobs):
+        made.append(one)
+        progress(len(made), count)
+    rooms, responses = zip(*made, strict=True)
+    return RoomBank(recipe, sample_rate, rooms, responses)
+
+
+def room_recipe_of(mixtures: Mixtures) -> RoomRecipe:
+    """The one that the parts with rooms have in common. Raises CorpusError where there is none, or several."""
+    recipes = {part.recipe.room for part in mixtures} - {None}
+    if len(recipes) != 1:
+        raise CorpusError(
+            f"a bank holds the rooms of one recipe, but the mixtures have {len(recipes)}; "
+            "give their parts the same room"
+        )
+    return recipes.pop()  # type: ignore[return-value]
+
+
+def read_bank(path: Path) -> RoomBank:
+    """Read what ``RoomBank.save`` wrote. Raises CorpusError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            recipe = parse_settings(RoomRecipe, json.loads(str(file["recipe"])), str(path))
+            geometry = zip(
+                *(file[key].tolist() for key in ("size_m", "t60_s", "microphone_m", "sources_m")), strict=True
+            )
+            rooms = tuple(
+                Room(tuple(size), t60_s, tuple(microphone), tuple(tuple(place) for place in sources))
+                for size, t60_s, microphone, sources in geometry
+            )
+            ends = np.cumsum(file["lengths"])[:-1]
+            flat = iter(np.split(file["samples"], ends))
+            responses = tuple(tuple(next(flat) for _ in room.sources_m) for room in rooms)
+            return RoomBank(recipe, int(file["sample_rate"]), rooms, responses)
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: no such file; make rooms with unbabble rooms --out {path}") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, StopIteration) as error:
+        raise CorpusError(f"{path}: not a bank of rooms ({error}); make one with unbabble rooms") from None
+
+
+class Rooms:
+    """Where the rooms of mixtures come from: banks where there are any, else made one by one."""
+
+    def __init__(self, sample_rate: int, banks: Mapping[RoomRecipe, RoomBank] | None = None) -> None:
+        self.sample_rate, self.banks = sample_rate, banks or {}
+
+    def draw(self, recipe: RoomRecipe, n_positions: int, rng: np.random.Generator) -> Room:
+        """A room with at least so many sources in it."""
+        bank = self.banks.get(recipe)
+        return bank.draw(rng) if bank else draw_room(recipe, n_positions, rng)
+
+    def responses(self, room: Room) -> tuple[Response, ...]:
+        """One for each source in the room."""
+        for bank in self.banks.values():
+            number = bank.numbers.get(room)
+            if number is not None:
+                return bank.responses[number]
+        return impulse_responses(room, self.sample_rate)
+
+
+def rooms_of_bank(mixtures: Mixtures, path: Path) -> Rooms:
+    """Rooms of a saved bank for mixtures. Raises CorpusError where it was made for others."""
+    bank, recipe = read_bank(path), room_recipe_of(mixtures)
+    n_positions, sample_rate = most_speakers(mixtures) + 1, mixtures[0].recipe.sample_rate
+    wrong = [
+        f"{what} {has}, not {wants}"
+        for what, has, wants in (
+            ("ranges", bank.recipe, recipe),
+            ("sample rate", bank.sample_rate, sample_rate),
+        )
+        if has != wants
+    ]
+    if bank.n_positions < n_positions:
+        wrong.append(f"{bank.n_positions} sources a room, not {n_positions}")
+    if wrong:
+        raise CorpusError(f"{path}: made for other mixtures ({'; '.join(wrong)}); make one with the same --recipe")
+    return Rooms(sample_rate, {recipe: bank})
+
+
+def _make_one(
+    recipe: RoomRecipe, n_positions: int, sample_rate: int, seed: int, index: int
+) -> tuple[Room, tuple[Response, ...]]:
+    room = draw_room(recipe, n_positions, np.random.default_rng([seed, index]))
+    return room, impulse_responses(room, sample_rate)
+
+
+def _in_parallel(
+    make: Callable[[int], tuple[Room, tuple[Response, ...]]], count: int, jobs: int
+) -> Iterator[tuple[Room, tuple[Response, ...]]]:
+    if jobs == 1:
+        yield from map(make, range(count))
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(make, range(count), chunksize=8)

@@ -1,0 +1,196 @@
+"""One seeded draw: what mixture number i is."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from unbabble.corpora.corpus import Corpus, Recording
+from unbabble.corpora.decoded import DecodedAudio
+from unbabble.errors import CorpusError
+from unbabble.mixing.bank import Rooms
+from unbabble.mixing.plan import Noise, Plan, Stretch, Talker
+from unbabble.mixing.recipe import (
+    Conversation,
+    LowPassRecipe,
+    MixtureRecipe,
+    Mixtures,
+    Overlap,
+    WholeUtterances,
+    most_speakers,
+)
+from unbabble.mixing.signals import rms
+from unbabble.mixing.timeline import Span, Spans, conversation, overlapping
+
+SILENCE = 1e-3  # RMS of a span below which nobody is taken to speak
+TRIES = 20
+
+
+class Draw:
+    """Draws plans of mixtures from speech, noise and rooms.
+
+    speech, noise: what may be heard (noise may be None where no recipe asks for it); mixtures: the recipes
+    and their shares; seed: with an index, it defines each mixture alone; rooms: banks, where there are any.
+    Raises CorpusError where there are fewer speakers than talkers, or no noise where one is asked for.
+    """
+
+    def __init__(
+        self,
+        speech: Corpus,
+        noise: Corpus | None,
+        mixtures: Mixtures,
+        audio: DecodedAudio,
+        rooms: Rooms,
+        seed: int = 0,
+    ) -> None:
+        most = most_speakers(mixtures)
+        if len(speech.names) < most:
+            raise CorpusError(
+                f"mixtures of {most} talkers need {most} speakers, "
+                f"but there is only {', '.join(speech.names) or 'nobody'}; give more speech"
+            )
+        if any(part.recipe.noise_snr_db is not None for part in mixtures) and not (noise and noise.names):
+            raise CorpusError(
+                "the recipe asks for noise, but there is none (left in the split): "
+                "give a folder of noises, or set noise_snr_db: null"
+            )
+        self.speech, self.noise, self.mixtures = speech, noise, mixtures
+        self.audio, self.rooms, self.seed = audio, rooms, seed
+
+    def __call__(self, index: int) -> Plan:
+        """Mixture number ``index``: the same for the same seed, whatever was drawn before.
+
+        Raises CorpusError where a speaker has nothing but silence, AudioError where a recording cannot be read.
+        """
+        rng = np.random.default_rng([self.seed, index])
+        parts = [part for part in self.mixtures if part.first <= index]
+        shares = np.array([part.share for part in parts])
+        recipe = parts[int(rng.choice(len(parts), p=shares / shares.sum()))].recipe
+        return self._plan(recipe, rng)
+
+    def _plan(self, recipe: MixtureRecipe, rng: np.random.Generator) -> Plan:
+        n_speakers = int(rng.integers(recipe.fewest_speakers, recipe.most_speakers, endpoint=True))
+        names = [str(name) for name in rng.choice(self.speech.names, n_speakers, replace=False)]
+        speeds = [float(rng.uniform(*recipe.speed)) if recipe.speed else 1.0 for _ in names]
+        stretches, n_samples = self._stretches(recipe, names, speeds, rng)
+        talkers = tuple(
+            Talker(
+                name,
+                pieces,
+                float(rng.uniform(*recipe.level_db)) if number else 0.0,
+                speed,
+                _cutoff_hz(recipe.low_pass, recipe.low_pass.talker_share, rng),
+            )
+            for number, (name, pieces, speed) in enumerate(zip(names, stretches, speeds, strict=True))
+        )
+        noise = None if recipe.noise_snr_db is None else self._noise(n_samples, recipe.noise_snr_db, rng)
+        cutoff_hz = _cutoff_hz(recipe.low_pass, recipe.low_pass.mixture_share, rng)
+        room = None if recipe.room is None else self.rooms.draw(recipe.room, n_speakers + 1, rng)
+        return Plan(recipe.sample_rate, n_samples, talkers, noise, room, recipe.target, cutoff_hz)
+
+    def _stretches(
+        self, recipe: MixtureRecipe, names: Sequence[str], speeds: Sequence[float], rng: np.random.Generator
+    ) -> tuple[list[tuple[Stretch, ...]], int]:
+        """What each talker says and when, and the length of the mixture in samples."""
+        wanted = None if recipe.duration_s is None else round(recipe.duration_s * recipe.sample_rate)
+        if isinstance(recipe.timeline, WholeUtterances) and names:
+            whole = [self._whole(name, speed, rng) for name, speed in zip(names, speeds, strict=True)]
+            return _excerpt(whole, speeds, recipe.timeline, wanted, rng)
+        assert wanted is not None  # the recipe has been checked
+        spans = _spans(recipe, wanted, len(names), rng)
+        stretches = [
+            tuple(piece for span in one for piece in self._speech(name, span, speed, rng))
+            for name, one, speed in zip(names, spans, speeds, strict=True)
+        ]
+        return stretches, wanted
+
+    def _speech(self, name: str, span: Span, speed: float, rng: np.random.Generator) -> list[Stretch]:
+        """Fill a span with speech of one speaker; short recordings follow one another until it is full."""
+        for _ in range(TRIES):
+            pieces: list[Stretch] = []
+            at = span[0]
+            while at < span[1]:
+                recording = _any(self.speech.of(name), rng)
+                n_there = self._length(recording)
+                length = min(int(n_there / speed), span[1] - at)
+                if length == 0:
+                    raise CorpusError(f"{recording.path}: holds no samples; remove it from the speech folder")
+                start = int(rng.integers(n_there - math.ceil(length * speed) + 1))
+                pieces.append(Stretch(recording.key, start, length, at))
+                at += length
+            if self._rms(pieces, speed) > SILENCE:
+                return pieces
+        raise CorpusError(f"speaker {name}: found only silence in {TRIES} excerpts; remove this speaker's folder")
+
+    def _whole(self, name: str, speed: float, rng: np.random.Generator) -> Stretch:
+        """A whole recording of one speaker, from the first sample of the mixture on."""
+        for _ in range(TRIES):
+            recording = _any(self.speech.of(name), rng)
+            length = int(self._length(recording) / speed)
+            if length and self._rms([piece := Stretch(recording.key, 0, length, 0)], speed) > SILENCE:
+                return piece
+        raise CorpusError(f"speaker {name}: found only silence in {TRIES} recordings; remove this speaker's folder")
+
+    def _noise(self, n_samples: int, snr_db: tuple[float, float], rng: np.random.Generator) -> Noise:
+        """A stretch of one noise, from its beginning where it is shorter than the mixture."""
+        assert self.noise is not None
+        for _ in range(TRIES):
+            recording = _any(self.noise.of(str(rng.choice(self.noise.names))), rng)
+            start = int(rng.integers(max(1, self._length(recording) - n_samples + 1)))
+            if rms(self.audio.read(recording.path, start, n_samples)) > SILENCE / 10:
+                return Noise(recording.key, start, float(rng.uniform(*snr_db)))
+        raise CorpusError(f"found only silence in {TRIES} noises; give a folder of other noises")
+
+    def _length(self, recording: Recording) -> int:
+        return self.audio.length(recording.path)
+
+    def _rms(self, pieces: Sequence[Stretch], speed: float) -> float:
+        paths = [self.speech.find(piece.recording).path for piece in pieces]
+        heard = [
+            self.audio.read(path, piece.start, math.ceil(piece.length * speed))
+            for path, piece in zip(paths, pieces, strict=True)
+        ]
+        return rms(np.concatenate(heard))
+
+
+def _spans(recipe: MixtureRecipe, n_samples: int, n_speakers: int, rng: np.random.Generator) -> Spans:
+    if n_speakers == 0:
+        return ()
+    if isinstance(recipe.timeline, Conversation):
+        return conversation(recipe.timeline, n_samples, n_speakers, recipe.sample_rate, rng)
+    assert isinstance(recipe.timeline, Overlap)
+    ratios = recipe.timeline.ratios
+    ratio = float(rng.uniform(*ratios[int(rng.integers(len(ratios)))]))
+    return overlapping(n_samples, ratio, n_speakers)
+
+
+def _excerpt(
+    whole: Sequence[Stretch],
+    speeds: Sequence[float],
+    timeline: WholeUtterances,
+    wanted: int | None,
+    rng: np.random.Generator,
+) -> tuple[list[tuple[Stretch, ...]], int]:
+    """Whole utterances cut to the shortest or not, and to an excerpt where a length is wanted.
+
+    A mixture shorter than wanted ends in silence; an utterance that ends before the excerpt leaves a talker
+    who says nothing.
+    """
+    n_samples = (min if timeline.length == "min" else max)(piece.length for piece in whole)
+    first = 0
+    if wanted is not None:
+        first = int(rng.integers(max(1, n_samples - wanted + 1)))
+        n_samples = min(wanted, n_samples)
+    kept: list[tuple[Stretch, ...]] = []
+    for piece, speed in zip(whole, speeds, strict=True):
+        length = min(piece.length - first, n_samples)
+        kept.append((Stretch(piece.recording, int(first * speed), length, 0),) if length > 0 else ())
+    return kept, wanted or n_samples
+
+
+def _any(recordings: Sequence[Recording], rng: np.random.Generator) -> Recording:
+    return recordings[int(rng.integers(len(recordings)))]
+
+
+def _cutoff_hz(recipe: LowPassRecipe, share: float, rng: np.random.Generator) -> float | None:
+    return float(rng.uniform(*recipe.cutoff_hz)) if rng.random() < share else None

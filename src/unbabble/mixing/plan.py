@@ -1,0 +1,84 @@
+"""A mixture as facts: everything that was drawn, enough to render it again."""
+
+from unbabble.config import NotNegative, Positive, PositiveFloat, settings
+from unbabble.mixing.recipe import Target
+from unbabble.mixing.timeline import Spans, overlap_ratio
+
+Position = tuple[float, float, float]  # metres
+
+
+@settings
+class Room:
+    """A shoebox with one corner at 0, 0, 0; ``sources_m``: of the talkers in order, then of the noise."""
+
+    size_m: Position
+    t60_s: PositiveFloat
+    microphone_m: Position
+    sources_m: tuple[Position, ...]
+
+
+@settings
+class Stretch:
+    """A piece of a recording: ``length`` samples of the mixture beginning at ``at``.
+
+    They are the samples of the recording from ``start`` on, played ``speed`` times as fast.
+    """
+
+    recording: str  # its key in the corpus
+    start: NotNegative
+    length: Positive
+    at: NotNegative
+
+
+@settings
+class Talker:
+    """One talker. level_db: RMS while talking over that of the first talker, dry; cutoff_hz: of a low pass."""
+
+    speaker: str
+    stretches: tuple[Stretch, ...]
+    level_db: float = 0.0
+    speed: PositiveFloat = 1.0
+    cutoff_hz: PositiveFloat | None = None
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """Keys of what is heard, each once, in order."""
+        return tuple(dict.fromkeys(stretch.recording for stretch in self.stretches))
+
+
+@settings
+class Noise:
+    """A noise from sample ``start`` on, repeated where it is too short; SNR of the sum of the dry talkers."""
+
+    recording: str
+    start: NotNegative
+    snr_db: float
+
+
+@settings
+class Plan:
+    """All of one mixture; lengths and positions in samples at ``sample_rate``.
+
+    cutoff_hz: of a low pass over everything.
+    """
+
+    sample_rate: Positive
+    n_samples: Positive
+    talkers: tuple[Talker, ...]
+    noise: Noise | None = None
+    room: Room | None = None
+    target: Target = "reverberant"
+    cutoff_hz: PositiveFloat | None = None
+
+    @property
+    def spans(self) -> Spans:
+        """When each talker talks."""
+        return tuple(
+            tuple((stretch.at, stretch.at + stretch.length) for stretch in talker.stretches)
+            for talker in self.talkers
+        )
+
+    @property
+    def overlap_ratio(self) -> float:
+        """The share of a talker's speech during which another talks as well: the paper's overlap ratio."""
+        return overlap_ratio(self.spans)

@@ -1,0 +1,113 @@
+"""Speech, noise and a recipe or a list into a set of mixtures on disk, and a page that shows some of it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from unbabble.config import dump_settings
+from unbabble.corpora.corpora import Corpora, scan_corpora
+from unbabble.corpora.decoded import DecodedAudio
+from unbabble.errors import CorpusError
+from unbabble.mixing.bank import Rooms, rooms_of_bank
+from unbabble.mixing.draw import Draw
+from unbabble.mixing.recipe import Mixtures
+from unbabble.mixing.render import Renderer
+from unbabble.sets.lists import read_list
+from unbabble.sets.write import Plans, write_set
+
+PREVIEW = "preview.html"
+KEPT_RECORDINGS = 64  # decoded files held in memory by each process
+
+Progress = Callable[[float, float | None], None]
+Stage = Callable[[str], AbstractContextManager[Progress]]
+
+
+def simulate(
+    speech: Sequence[Path],
+    noise: Sequence[Path],
+    out: Path,
+    mixtures: Mixtures,
+    *,
+    count: int = 0,
+    listed: Path | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    bank: Path | None = None,
+    splits: Path | None = None,
+    split: str | None = None,
+    audio_format: str = "flac",
+    dry: bool = False,
+    preview: int = 0,
+    stage: Stage = lambda _name: nullcontext(lambda _done, _total: None),
+    notice: Callable[[str], None] = lambda _text: None,
+) -> list[Path]:
+    """Write ``count`` drawn mixtures, or those of a list, and a page that shows some; returns what was written.
+
+    speech, noise: corpus folders or manifests; mixtures: what to draw from; listed: a list to render instead,
+    of which mixtures with speakers outside the split are left out; seed: with its number, it defines each
+    mixture; bank: rooms to draw from; split: of the split file or the corpora, None for all that there is;
+    preview: how many mixtures ``out/preview.html`` shows; stage, notice: who is told what goes on. For the rest
+    see write_set. Raises CorpusError, RecipeError, AudioError, OutputError.
+    """
+    with stage("scanning") as progress:
+        everything = scan_corpora(speech, noise, out / "scan", progress)
+    for line in everything.unreadable:
+        notice(f"left out: {line}")
+    corpora = everything if split is None else everything.in_split(split, splits)
+    if listed is None:
+        plans, render = _drawn(corpora, mixtures, max(count, preview), seed, bank)
+    else:
+        plans, render = _listed(listed, everything, corpora, notice)
+        count = len(plans.names)
+    written = []
+    if count:
+        with stage("mixtures") as progress:
+            written.append(write_set(plans.first(count), render, out, audio_format, dry, jobs, progress))
+    if preview:
+        written.append(_show(plans.first(preview), render, out / PREVIEW))
+    return written
+
+
+def _drawn(corpora: Corpora, mixtures: Mixtures, count: int, seed: int, bank: Path | None) -> tuple[Plans, Renderer]:
+    audio = DecodedAudio(mixtures[0].recipe.sample_rate, keep=KEPT_RECORDINGS)
+    rooms = rooms_of_bank(mixtures, bank) if bank else Rooms(audio.sample_rate)
+    draw = Draw(corpora.speech, corpora.noise, mixtures, audio, rooms, seed)
+    origin = {
+        "seed": seed,
+        "mixtures": [dump_settings(part) for part in mixtures],
+        "speech": corpora.speech.fingerprint,
+        "noise": corpora.noise and corpora.noise.fingerprint,
+        "rooms": bank and hashlib.sha256(bank.read_bytes()).hexdigest()[:16],
+    }
+    names = [f"{number:06d}" for number in range(count)]
+    return Plans(names, draw, origin), Renderer(corpora.speech, corpora.noise, audio, rooms)
+
+
+def _listed(
+    path: Path, everything: Corpora, corpora: Corpora, notice: Callable[[str], None]
+) -> tuple[Plans, Renderer]:
+    """The mixtures of a list whose talkers are all in the corpora chosen."""
+    every = read_list(path, everything.speech, everything.noise)
+    speakers = set(corpora.speech.names)
+    kept = {
+        name: plan for name, plan in every.items() if speakers.issuperset(talker.speaker for talker in plan.talkers)
+    }
+    if not kept:
+        raise CorpusError(f"{path}: every mixture has speakers of other splits; choose another split, or none")
+    if len(kept) < len(every):
+        notice(f"{path}: left out {len(every) - len(kept)} of {len(every)} mixtures, with speakers of other splits")
+    plans = list(kept.values())
+    origin = {"list": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    audio = DecodedAudio(plans[0].sample_rate, keep=KEPT_RECORDINGS)
+    render = Renderer(everything.speech, everything.noise, audio, Rooms(audio.sample_rate))
+    return Plans(list(kept), plans.__getitem__, origin), render
+
+
+def _show(plans: Plans, render: Renderer, page: Path) -> Path:
+    """Write the page that shows all of the plans."""
+    from unbabble.sets.preview import write_preview  # brings matplotlib, which takes its time
+
+    made = ((name, render(plans.plan_of(number))) for number, name in enumerate(plans.names))
+    write_preview(made, page, f"{len(plans.names)} mixtures of {page.absolute().parent.name}")
+    return page

@@ -1,0 +1,211 @@
+"""Mixtures and their truths as files, with a manifest; what is there already is not made again."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from unbabble.config import dump_settings
+from unbabble.errors import OutputError
+from unbabble.mixing.plan import Plan
+from unbabble.mixing.render import Mixture, Renderer
+from unbabble.output import UNFINISHED, whole_folder, write_whole, writing
+from unbabble.sets.read import MANIFEST
+
+FORMATS = ("flac", "wav")
+TABLE, ORIGIN, FACTS = "manifest.csv", "origin.json", "facts.json"
+BYTES_A_SAMPLE = 3
+MEASURED_PLANS = 10  # from whose length the size of a set is estimated
+COLUMNS = (
+    *("id", "sample_rate", "n_samples", "speakers", "recordings", "overlap_ratio", "levels_db", "speeds"),
+    *("noise", "noise_snr_db", "room_size_m", "t60_s", "microphone_m", "sources_m", "target"),
+)
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Mixtures by number: names[i] is the folder of what ``plan_of(i)`` plans. origin: what defines them all."""
+
+    names: Sequence[str]
+    plan_of: Callable[[int], Plan]
+    origin: dict[str, Any]
+
+    def first(self, count: int) -> "Plans":
+        """So many of them, as far as there are any."""
+        return Plans(self.names[:count], self.plan_of, self.origin)
+
+
+@dataclass(frozen=True)
+class SetWriter:
+    """Renders one plan and writes its folder, unless it is there."""
+
+    plans: Plans
+    render: Renderer
+    out: Path
+    suffix: str
+    dry: bool
+
+    def __call__(self, index: int) -> None:
+        name = self.plans.names[index]
+        if (self.out / name).is_dir():
+            return
+        plan = self.plans.plan_of(index)
+        signals = _signals(self.render(plan), self.dry)
+        files = {kind: f"{name}/{kind}.{self.suffix}" for kind in signals}
+        with whole_folder(self.out / name) as folder:
+            for kind, samples in signals.items():
+                with writing(self.out / files[kind]):
+                    target = folder / Path(files[kind]).name
+                    soundfile.write(target, samples, plan.sample_rate, subtype="PCM_24")
+            with writing(self.out / name / FACTS):
+                (folder / FACTS).write_text(json.dumps(facts_of(name, plan, files)) + "\n", encoding="utf-8")
+
+
+def write_set(
+    plans: Plans,
+    render: Renderer,
+    out: Path,
+    audio_format: str = "flac",
+    dry: bool = False,
+    jobs: int = 1,
+    progress: Callable[[float, float | None], None] = lambda _done, _total: None,
+) -> Path:
+    """Write mixtures and their truths, one folder each, and a manifest of them.
+
+    Each ``out/<name>/`` gets ``mixture``, ``source1``, ``source2`` ..., ``noise`` (24 bits, flac or wav; with
+    ``dry`` also the signals before the room) and its facts, whole or not at all. Names that are there already
+    stay as they are, so that a stopped run can go on; a folder of another origin is refused. Returns the path
+    of ``manifest.jsonl``, one object a line; ``manifest.csv`` holds the same facts as a table. The result does
+    not depend on ``jobs``. Raises CorpusError, AudioError, OutputError.
+    """
+    _begin(out, plans.names, {**plans.origin, "format": audio_format, "dry": dry})
+    _check_space(plans, out, dry)
+    writer = SetWriter(plans, render, out, audio_format, dry)
+    for done, _ in enumerate(_in_parallel(writer, len(plans.names), jobs), start=1):
+        progress(done, len(plans.names))
+    rows = [json.loads((out / name / FACTS).read_text(encoding="utf-8")) for name in plans.names]
+    write_whole(out / TABLE, _table(rows).encode())
+    write_whole(out / MANIFEST, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return out / MANIFEST
+
+
+def facts_of(name: str, plan: Plan, files: dict[str, str]) -> dict[str, Any]:
+    """A line of the manifest: the facts that people look for, the files, and the plan, which replays it."""
+    noise, room = plan.noise, plan.room
+    return {
+        "id": name,
+        "sample_rate": plan.sample_rate,
+        "n_samples": plan.n_samples,
+        "speakers": [talker.speaker for talker in plan.talkers],
+        "recordings": [list(talker.recordings) for talker in plan.talkers],
+        "overlap_ratio": plan.overlap_ratio,
+        "levels_db": [talker.level_db for talker in plan.talkers],
+        "speeds": [talker.speed for talker in plan.talkers],
+        "noise": noise and noise.recording,
+        "noise_snr_db": noise and noise.snr_db,
+        "room_size_m": room and room.size_m,
+        "t60_s": room and room.t60_s,
+        "microphone_m": room and room.microphone_m,
+        "sources_m": room and room.sources_m,
+        "target": plan.target,
+        "files": files,
+        "plan": dump_settings(plan),
+    }
+
+
+def _begin(out: Path, names: Sequence[str], origin: dict[str, Any]) -> None:
+    """Make the folder, or see that what it holds is of the same origin; remove what a killed process left."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    wanted = json.dumps(origin, indent=2) + "\n"
+    path = out / ORIGIN
+    if path.exists() and path.read_text(encoding="utf-8") != wanted:
+        raise OutputError(
+            f"{out}: holds mixtures by another recipe, list, seed, format or corpus (see its {ORIGIN}); "
+            "choose another --out, or the same settings to go on with it"
+        )
+    if not path.exists():
+        in_the_way = next((name for name in names if (out / name).exists()), None)
+        if in_the_way is not None:
+            raise OutputError(f"{out / in_the_way}: is there already, from elsewhere; choose another --out")
+        write_whole(path, wanted.encode())
+    for left in out.iterdir():
+        if UNFINISHED.search(left.name):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _check_space(plans: Plans, out: Path, dry: bool) -> None:
+    """Refuse to begin what the disk cannot hold, by the size that the signals have without compression."""
+    there = {path.name for path in out.iterdir()}
+    missing = [index for index, name in enumerate(plans.names) if name not in there]
+    if not missing:
+        return
+    first = [plans.plan_of(index) for index in missing[:MEASURED_PLANS]]
+    samples = [plan.n_samples * ((len(plan.talkers) + 1) * (1 + dry) + 1) for plan in first]
+    needed, free = float(np.mean(samples)) * BYTES_A_SAMPLE * len(missing), shutil.disk_usage(out).free
+    if needed > free:
+        raise OutputError(
+            f"{out}: {len(missing)} mixtures need about {needed / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free; "
+            "make fewer, or choose an --out on another disk"
+        )
+
+
+_writer: SetWriter | None = None  # of a worker process: sent once, so that what it has decoded is kept
+
+
+def _in_parallel(write: SetWriter, count: int, jobs: int) -> Iterator[None]:
+    if jobs == 1:
+        yield from map(write, range(count))
+        return
+    with ProcessPoolExecutor(jobs, initializer=_set_writer, initargs=(write,)) as pool:
+        try:
+            yield from pool.map(_write_in_worker, range(count))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _set_writer(writer: SetWriter) -> None:
+    global _writer
+    _writer = writer
+
+
+def _write_in_worker(index: int) -> None:
+    assert _writer is not None
+    _writer(index)
+
+
+def _signals(made: Mixture, dry: bool) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """The signals of one mixture by the names of their files."""
+    signals = {"mixture": made.mixture}
+    signals |= {f"source{number}": source for number, source in enumerate(made.sources, start=1)}
+    signals["noise"] = made.noise
+    if dry:
+        signals |= {f"dry_source{number}": source for number, source in enumerate(made.dry_sources, start=1)}
+        signals["dry_noise"] = made.dry_noise
+    return signals
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV: values of several talkers are joined by spaces, what is deeper is JSON."""
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row["files"]))
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow([*COLUMNS, *kinds])
+    for row in rows:
+        table.writerow([*(_cell(row[column]) for column in COLUMNS), *(row["files"].get(kind) for kind in kinds)])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return json.dumps(value) if any(isinstance(part, list) for part in value) else " ".join(map(str, value))
