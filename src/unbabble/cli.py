@@ -268,7 +268,9 @@ def train(
         from unbabble.training.config import read_recipe, with_data
         from unbabble.training.fit import train as train_by
 
-        print(train_by(with_data(read_recipe(recipe), speech, noise, splits), out, resume, start))
+        model = train_by(with_data(read_recipe(recipe), speech, noise, splits), out, resume, start)
+    if model is not None:  # only one of several processes has it
+        print(model)
 
 
 @app.command()

@@ -14,11 +14,11 @@ from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import RoomRecipe
 
 SPEED_OF_SOUND = 343.0  # m/s
+LOWEST_HZ = 10.0  # below, the image method, whose walls reflect all frequencies alike, makes a rumble of its own
 PLACING_TRIES = 1000
 
 Response = NDArray[np.float32]  # (samples,)
 
-LOWEST_HZ = 10.0  # below, the image method, whose walls reflect all frequencies alike, makes a rumble of its own
 pyroomacoustics.constants.set("rir_hpf_enable", False)  # its high pass lets sound arrive before it is made
 
 

@@ -19,6 +19,7 @@ from unbabble.sets.read import read_set
 from unbabble.training.config import DataConfig, TrainingRecipe
 from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler, SetDataset
 from unbabble.training.device_mixing import DeviceMixer, ResponseTable
+from unbabble.training.processes import ALONE, Processes
 
 TRAIN_SEED, VALID_SEED, ROOM_SEED = 0, 1, 2  # added to the recipe's seed, times three
 
@@ -36,11 +37,11 @@ class TrainingData:
     notices: tuple[str, ...]
 
 
-def load_data(recipe: TrainingRecipe, cache: Path, rank: int = 0, world: int = 1) -> TrainingData:
+def load_data(recipe: TrainingRecipe, cache: Path, processes: Processes = ALONE) -> TrainingData:
     """Scan and decode the corpora, make the rooms, and set up both loaders.
 
-    cache: folder for what the scan remembers; rank, world: the number of this process and of all that train
-    together, each on its part of every batch. Raises CorpusError, AudioError, TrainingError.
+    cache: folder for what the scan remembers; processes: all that train together, each on its part of every
+    batch. Raises CorpusError, AudioError, TrainingError.
     """
     config, sizes, material = recipe.data, recipe.training, _Material(recipe, cache)
     table = None
@@ -59,12 +60,12 @@ def load_data(recipe: TrainingRecipe, cache: Path, rank: int = 0, world: int = 1
         of_any_time = tuple(replace(part, first=0) for part in recipe.mixtures)
         mixer = material.mixer("valid", of_any_time, VALID_SEED)
         valid = DrawnDataset(mixer, sizes.valid_size, recipe.network.n_sources)
-    batch_size, keep_alive = sizes.batch_size // world, config.workers > 0
+    batch_size, keep_alive = processes.share_of(sizes.batch_size), config.workers > 0
     return TrainingData(
         DataLoader(
             train,
             batch_size,
-            sampler=FreshSampler(sizes.epoch_size, rank, world),
+            sampler=FreshSampler(sizes.epoch_size, processes.rank, processes.world),
             num_workers=config.workers,
             persistent_workers=keep_alive,
             drop_last=sizes.epoch_size > sizes.batch_size,

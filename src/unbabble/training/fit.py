@@ -2,12 +2,10 @@
 
 import logging
 import math
-import os
 import time
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning
 import torch
@@ -28,6 +26,7 @@ from unbabble.training.config import CosineSchedule, StepSchedule, TrainingConfi
 from unbabble.training.data import load_data
 from unbabble.training.datasets import Batch
 from unbabble.training.export import export_model, read_weights_of_model
+from unbabble.training.processes import Processes
 
 RATIOS = {"snr": snr, "si_sdr": si_sdr}
 BEST, LAST, RECIPE = "best.safetensors", "last.safetensors", "recipe.yaml"
@@ -116,21 +115,6 @@ def cosine_factor(progress: float, schedule: CosineSchedule) -> float:
     return 0.01 + 0.99 * (1 + math.cos(math.pi * fallen)) / 2
 
 
-@dataclass(frozen=True)
-class Processes:
-    """Those that train together, as torchrun tells each of them: its number, their number, those on this machine."""
-
-    rank: int = 0
-    world: int = 1
-    here: int = 1
-
-    @classmethod
-    def of_environment(cls) -> "Processes":
-        return cls(*(int(os.environ.get(name, missing)) for name, missing in cls._VARIABLES))
-
-    _VARIABLES: ClassVar = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_WORLD_SIZE", 1))
-
-
 class EpochReport(Callback):
     """One line for every epoch, so that a log file shows how the run goes."""
 
@@ -147,31 +131,28 @@ class EpochReport(Callback):
         )
 
 
-def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | Path | None = None) -> Path:
+def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | Path | None = None) -> Path | None:
     """Train by the recipe and export the best weights; returns the model folder, ``run/model``.
 
-    Under torchrun, all processes train one network, each on its part of every batch. run: its folder gets
+    Under torchrun, all processes train one network, each on its part of every batch; the first of them exports,
+    the others return None. run: its folder gets
     checkpoints, logs and the recipe; resume: go on from its last checkpoint; start: a model whose weights the run
     starts from, by name or folder. Raises CorpusError, AudioError, TrainingError, ModelError, OutputError.
     """
     processes = Processes.of_environment()
-    if recipe.training.batch_size % processes.world:
-        raise TrainingError(
-            f"batch_size {recipe.training.batch_size} cannot be shared by {processes.world} processes; "
-            "choose a multiple of their number"
-        )
-    if processes.rank == 0:
+    processes.share_of(recipe.training.batch_size)
+    if processes.first:
         _check_run(run, resume, recipe)
-    console = Console(quiet=processes.rank > 0)
+    console = Console(quiet=not processes.first)
     lightning.seed_everything(recipe.seed, verbose=False)
     network = SeparationNetwork(recipe.network)
     if start is not None:
         network.load_state_dict(read_weights_of_model(start, recipe.network))
     console.print("decoding speech and making rooms ...")
-    data = load_data(recipe, run / "scan", processes.rank, processes.world)
+    data = load_data(recipe, run / "scan", processes)
     for notice in (*data.notices, f"network of {network.n_parameters / 1e6:.2f} M parameters"):
         console.print(notice, highlight=False)
-    if processes.rank == 0:
+    if processes.first:
         write_whole(run / RECIPE, yaml.safe_dump(dump_settings(recipe), sort_keys=False).encode())
     _quiet_lightning()
     trainer = lightning.Trainer(
@@ -191,7 +172,7 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | 
     )
     task = SeparationTask(network, recipe.training, data.device_mixer)
     trainer.fit(task, data.train, data.valid, ckpt_path=run / LAST if resume else None)
-    return export_run(run, run / "model") if processes.rank == 0 else run / "model"
+    return export_run(run, run / "model") if processes.first else None
 
 
 def export_run(run: Path, folder: Path) -> Path:
