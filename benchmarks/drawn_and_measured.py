@@ -57,15 +57,13 @@ def measure(row: dict, folder: Path) -> dict[str, tuple[float, float]]:
         soundfile.read(folder / row["files"][kind])[0] for kind in ("dry_source1", "dry_source2", "dry_noise")
     )
     (first, end), (second, last) = (span_of(signal) for signal in (one, other))
-    rate, response = plan.sample_rate, impulse_responses(Room(**row["plan"]["room"]), plan.sample_rate)[0]
+    louder_db = level_db(other[second:last]) - level_db(one[first:end])
+    response = impulse_responses(plan.room, plan.sample_rate)[0]
     return {
         "overlap ratio": (plan.overlap_ratio, max(0, end - second) / (end - first)),
-        "level of the second talker": (
-            plan.talkers[1].level_db,
-            level_db(other[second:last]) - level_db(one[first:end]),
-        ),
+        "level of the second talker": (plan.talkers[1].level_db, louder_db),
         "SNR": (plan.noise.snr_db, level_db(one + other) - level_db(noise)),
-        "T60": (plan.room.t60_s, t60_s(response, rate)),
+        "T60": (plan.room.t60_s, t60_s(response, plan.sample_rate)),
     }
 
 

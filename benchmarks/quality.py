@@ -16,11 +16,13 @@ from pathlib import Path
 from unbabble import Separator
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
-from unbabble.evaluation.evaluate import Result, evaluate
-from unbabble.evaluation.overlap import mean_by_bin
+from unbabble.evaluation.bins import mean_by_bin, overlap_bins
+from unbabble.evaluation.metrics import score
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import MixtureRecipe, Overlap, SharedRecipe
 from unbabble.model_folder import CARD
+
+Result = tuple[float, dict[str, float]]  # overlap ratio, scores
 
 CLEAN = MixtureRecipe(timeline=Overlap(ratios=((1.0, 1.0),)), noise_snr_db=None, room=None)
 PAPER = MixtureRecipe()
@@ -52,7 +54,7 @@ def main() -> None:
                 heard = heard.in_split(options.split, options.splits)
             parts = (SharedRecipe(1.0, recipe),)
             mixer = Mixer(heard.speech, heard.noise, parts, audio, options.seed)
-            results = evaluate(separator, mixer, recipe.sample_rate, options.count, report)
+            results = [separate_and_score(separator, mixer, recipe.sample_rate, i) for i in range(options.count)]
             summary = summarise(results)
             scores.setdefault(condition, {})[corpus] = {"speakers": len(heard.speech.names), **summary}
             bins = ", ".join(f"{name}: {value:.1f}" for name, value in summary["si_sdr_by_overlap"].items())
@@ -79,16 +81,21 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def separate_and_score(separator: Separator, mixer: Mixer, sample_rate: int, number: int) -> Result:
+    report(number)
+    drawn = mixer(number)
+    estimates = separator(drawn.mixture, sample_rate, len(drawn.sources))
+    return drawn.plan.overlap_ratio, score(estimates, drawn.sources, drawn.mixture, sample_rate)
+
+
 def summarise(results: list[Result]) -> dict[str, object]:
-    gains = [one.scores.si_sdr_improvement for one in results]
+    gains = [scores["si_sdri"] for _, scores in results]
+    by_overlap = mean_by_bin(((ratio, scores["si_sdr"]) for ratio, scores in results), overlap_bins())
     return {
-        "si_sdr": round(statistics.fmean(one.scores.si_sdr for one in results), 2),
+        "si_sdr": round(statistics.fmean(scores["si_sdr"] for _, scores in results), 2),
         "si_sdr_improvement": round(statistics.fmean(gains), 2),
         "share_made_worse": round(sum(gain < 0 for gain in gains) / len(gains), 3),
-        "si_sdr_by_overlap": {
-            name: round(value, 2)
-            for name, value in mean_by_bin((one.plan.overlap_ratio, one.scores.si_sdr) for one in results).items()
-        },
+        "si_sdr_by_overlap": {name: round(value, 2) for name, value in by_overlap.items()},
     }
 
 

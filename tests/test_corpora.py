@@ -304,6 +304,20 @@ class TestDurations:
         assert all("its header promises" in line for line in scan.unreadable)
         assert [Path(line.split(":")[0]).name for line in scan.unreadable] == ["lie.mp3", "short.mp3"]
 
+    @pytest.mark.parametrize("name", ["short.wav", "short.flac"])
+    def test_files_cut_short_are_left_out_by_name(self, tmp_path, name):
+        make(tmp_path, "good.wav", name, seconds=1.0)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-2000])
+        scan = scan_noise([tmp_path])
+        assert scan.corpus.names == ("good",)
+        assert "damaged or cut short" in scan.unreadable[0]
+
+    def test_files_too_short_to_hear_anything_are_left_out(self, tmp_path):
+        soundfile.write(make(tmp_path, "good.wav") / "blip.wav", np.ones(10), RATE)
+        scan = scan_noise([tmp_path])
+        assert scan.corpus.names == ("good",)
+        assert "expected at least 25 ms" in scan.unreadable[0]
+
     def test_of_a_stream_without_a_duration(self, tmp_path):
         path = tmp_path / "a.webm"
         with av.open(str(path), "w") as container:

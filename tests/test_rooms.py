@@ -1,6 +1,9 @@
 """Rooms sound as they were asked to, and banks keep them."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms, make_bank, read_bank, rooms_of_bank
 from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import MixtureRecipe, RoomRecipe, SharedRecipe, paper_mixtures
-from unbabble.mixing.rooms import draw_room, impulse_responses, lowest_t60_s
+from unbabble.mixing.rooms import direct_responses, draw_room, impulse_responses, lowest_t60_s
 
 SMALL = RoomRecipe(length_m=(3, 4), width_m=(3, 4), t60_s=(0.1, 0.15))
 
@@ -31,6 +34,35 @@ def test_direct_sound_arrives_when_the_distance_says():
         loud = int(np.argmax(np.abs(response[: int(expected) + 20])))
         assert abs(loud - expected) <= 1
         assert not np.abs(response[: int(expected) - 41]).any()  # and nothing before it, but half a sinc
+
+
+def test_the_direct_sound_alone_is_one_pulse_as_loud_as_the_distance_says():
+    room = Room((6.0, 5.0, 3.0), 0.4, (1.0, 1.0, 1.5), ((1.0, 1.3, 1.5), (4.0, 3.0, 1.0)))
+    near, far = direct_responses(room, RATE)
+    for one, whole in zip((near, far), impulse_responses(room, RATE), strict=True):
+        assert one.size < 0.05 * RATE
+        assert int(np.argmax(np.abs(one))) == int(np.argmax(np.abs(whole[: one.size])))
+    loudness = np.abs(np.fft.rfft(near, 1024))[100] / np.abs(np.fft.rfft(far, 1024))[100]
+    distances = [math.dist(source, room.microphone_m) for source in room.sources_m]
+    assert loudness == pytest.approx(distances[1] / distances[0], rel=0.03)
+
+
+def test_rooms_do_not_depend_on_the_number_of_cores():
+    code = (
+        "import hashlib\nfrom unbabble.mixing.rooms import impulse_responses\nfrom unbabble.mixing.plan import Room\n"
+    )
+    code += "room = Room((6.0, 5.0, 3.0), 0.4, (1.0, 1.0, 1.5), ((4.0, 3.0, 1.0),))\n"
+    code += "print(hashlib.sha256(impulse_responses(room, 16000)[0].tobytes()).hexdigest())"
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PRA_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "4")
+    }
+    assert len(printed) == 1
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import soundfile
 
 from unbabble.mixing.plan import Noise, Plan, Room, Stretch, Talker
 from unbabble.mixing.render import Mixture
-from unbabble.sets.preview import COLUMNS, _power, write_preview
+from unbabble.sets.page import COLUMNS, power_of
+from unbabble.sets.preview import write_preview
 
 RATE = 8000
 ROOM = Room((5.0, 4.0, 3.0), 0.3, (1.0, 1.0, 1.0), ((2.0, 1.0, 1.0), (1.0, 3.0, 1.0), (1.0, 1.0, 2.5)))
@@ -139,7 +140,7 @@ def test_audio_is_the_signal_within_16_bits(written):
 def test_spectrogram_shows_where_and_how_high_a_tone_is():
     samples = np.zeros(RATE, np.float32)
     samples[RATE // 2 :] = np.sin(2 * np.pi * 1000 * np.arange(RATE // 2) / RATE)
-    power = _power(samples)
+    power = power_of(samples)
     assert power.shape[1] == COLUMNS
     assert power[:, : COLUMNS // 2 - 20].max() == 0
     assert (power[:, COLUMNS // 2 + 20 :].argmax(0) == (power.shape[0] - 1) // 4).all()

@@ -71,10 +71,10 @@ def test_a_set_holds_signals_facts_and_tables(corpora, tmp_path, audio_format):
         np.testing.assert_allclose(signals["mixture"], total, atol=1e-5)
         assert line["id"] == row["id"]
         assert line["mixture"] == row["files"]["mixture"]
-        assert line["speakers"].split() == row["speakers"]
+        assert json.loads(line["speakers"]) == row["speakers"]
         assert float(line["overlap_ratio"]) == row["overlap_ratio"]
         assert float(line["t60_s"]) == row["t60_s"]
-        assert [float(level) for level in line["levels_db"].split()] == row["levels_db"]
+        assert json.loads(line["levels_db"]) == row["levels_db"]
 
 
 def test_a_set_is_read_back_as_it_was_made(corpora, tmp_path):
@@ -105,6 +105,30 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(corpora, tmp_path,
     assert run("simulate", *settings, "--out", tmp_path / "out").returncode == 0
     assert (tmp_path / "out" / "000002").stat().st_mtime_ns == first  # not made again
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    code = "import os, sys, time\nfrom unbabble.parallel import in_parallel\n"
+    code += "def work(number):\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+    code += "if __name__ == '__main__':\n    list(in_parallel(work, range(2), 2))\n"
+    (tmp_path / "program.py").write_text(code)
+    process = subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True)
+    workers = [int(process.stdout.readline()) for _ in range(2)]
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 30
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(alive, workers))
+
+
+def alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_more_can_be_added_but_nothing_of_another_kind(corpora, tmp_path):

@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import os
 import pickle
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -19,7 +23,8 @@ from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
 from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_data
 from unbabble.training.data import load_data, split_corpora
 from unbabble.training.datasets import FreshSampler
-from unbabble.training.fit import SeparationTask, cosine_factor, export_run, train
+from unbabble.training.fit import export_run, train
+from unbabble.training.task import SeparationTask, cosine_factor
 
 
 def short_recipe(**training):
@@ -90,7 +95,7 @@ def test_loaders_can_be_sent_to_workers_on_any_system(tmp_path):
     recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
     training = dataclasses.replace(recipe.training, epoch_size=4)
     data = load_data(dataclasses.replace(recipe, training=training), tmp_path)
-    mixture, _ = pickle.loads(pickle.dumps(data.train.dataset))[1]
+    mixture, *_ = pickle.loads(pickle.dumps(data.train.dataset))[1]
     assert torch.equal(mixture, data.train.dataset[1][0])
 
 
@@ -111,6 +116,59 @@ def test_training_stops_when_nothing_gets_better(tmp_path):
 def test_a_run_keeps_to_its_minutes(tmp_path):
     train(short_recipe(max_epochs=10_000, patience=10_000, max_minutes=0.03), tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.json").is_file()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import unbabble.training.fit as fit
+from unbabble.training.task import SeparationTask
+
+run, kill_at, resume = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "resume"
+step = SeparationTask.training_step
+
+def watched(task, batch, index):
+    if task.global_step == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    loss = step(task, batch, index)
+    with open(run / "losses.txt", "a") as file:
+        print(task.global_step, loss.item().hex(), file=file)
+    return loss
+
+SeparationTask.training_step = watched
+from conftest import REPO
+from unbabble.training.config import read_recipe, with_changes
+recipe = fit.read_run_recipe(run) if resume else with_changes(read_recipe(REPO / "recipes/smoke.yaml"), sys.argv[4:])
+fit.train(recipe, run, resume=resume)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+@pytest.mark.parametrize(
+    ("kill_at", "more"),  # within an epoch of four steps, and at its end
+    [(3, ()), (4, ("training.epoch_size=32", "training.ema=0.9", "training.accumulate=2", "data.workers=1"))],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kill_at, more):
+    changes = ["training.max_epochs=2", "training.epoch_size=16", "training.valid_size=4", "training.batch_size=4"]
+    changes += ["training.schedule={kind: step}", "training.checkpoint_minutes=0", *more]
+    for name, *stages in (("whole", (-1, "start")), ("killed", (kill_at, "start"), (-1, "resume"))):
+        (tmp_path / name).mkdir()
+        for at, stage in stages:
+            command = [sys.executable, "-c", KILLED, str(tmp_path / name), str(at), stage, *changes]
+            done = subprocess.run(
+                command,
+                cwd=REPO / "tests",
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                capture_output=True,
+                timeout=200,
+            )
+            assert done.returncode == (0 if at < 0 else -signal.SIGKILL), done.stderr.decode()
+    whole, killed = ((tmp_path / name / "losses.txt").read_text().split("\n") for name in ("whole", "killed"))
+    assert len(whole) > 8
+    assert killed == whole
+    one, other = (load_file(tmp_path / name / "model" / "weights.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow
@@ -204,7 +262,7 @@ def test_training_mixtures_never_come_again_and_validation_mixtures_always_do(tm
     sampler.set_epoch(2)
     assert list(sampler) == [8, 9, 10, 11]
     data = load_data(short_recipe(), tmp_path)
-    first, again = ([mixture for mixture, _ in data.valid] for _ in range(2))
+    first, again = ([batch.mixture for batch in data.valid] for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 

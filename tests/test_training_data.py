@@ -19,7 +19,7 @@ from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import MixtureRecipe, RoomRecipe, SharedRecipe, paper_mixtures
 from unbabble.sets.simulate import simulate
-from unbabble.training.config import DataConfig, read_recipe, with_data
+from unbabble.training.config import DataConfig, SetConfig, read_recipe, with_data
 from unbabble.training.data import load_data
 from unbabble.training.datasets import DrawnDataset, DryDataset, FreshSampler
 from unbabble.training.device_mixing import DeviceMixer, ResponseTable
@@ -55,7 +55,7 @@ def test_mixing_on_the_device_equals_mixing_beforehand(corpora, target):
     batch = tuple(torch.stack(parts) for parts in zip(*(dry[index] for index in range(24)), strict=True))
     mixtures, sources = DeviceMixer(table)(batch)
     for index, (mixture, source) in enumerate(zip(mixtures, sources, strict=True)):
-        expected_mixture, expected_sources = drawn[index]
+        expected_mixture, expected_sources, _ = drawn[index]
         torch.testing.assert_close(mixture, expected_mixture, atol=1e-5, rtol=0)
         torch.testing.assert_close(source, expected_sources, atol=1e-5, rtol=0)
 
@@ -65,7 +65,8 @@ def test_a_run_can_mix_on_its_device_and_train_on_sets(corpora, tmp_path):
 
     mixed = dataclasses.replace(short_recipe({}).mixtures[0].recipe, room=ROOM, noise_snr_db=(10.0, 20.0))
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", (SharedRecipe(1.0, mixed),), count=3)
-    data = {"train_set": tmp_path / "set", "valid_set": tmp_path / "set", "speech": (), "noise": ()}
+    both = SetConfig(tmp_path / "set")
+    data = {"train_set": both, "valid_set": both, "speech": (), "noise": ()}
     assert train(short_recipe(data), tmp_path / "on set") == tmp_path / "on set" / "model"
     recipe = short_recipe({"mix_on_device": True, "rooms": 3})
     recipe = dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, mixed),))
@@ -76,12 +77,13 @@ def test_a_run_can_mix_on_its_device_and_train_on_sets(corpora, tmp_path):
 def test_excerpts_of_a_set_have_one_length_and_change_with_the_epoch(corpora, tmp_path):
     parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.5, room=None)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", parts, count=4)
-    data = load_data(short_recipe({"train_set": tmp_path / "set", "valid_set": tmp_path / "set"}), tmp_path)
+    both = SetConfig(tmp_path / "set")
+    data = load_data(short_recipe({"train_set": both, "valid_set": both}), tmp_path)
     first, later = data.train.dataset[1], data.train.dataset[5]  # both of mixture 1
     assert first[0].shape == later[0].shape == (RATE // 2,)
     assert first[1].shape == (2, RATE // 2)
     assert not torch.equal(first[0], later[0])
-    long = short_recipe({"train_set": tmp_path / "set", "valid_set": tmp_path / "set"})
+    long = short_recipe({"train_set": both, "valid_set": both})
     longer = dataclasses.replace(long.mixtures[0].recipe, duration_s=3.0)
     padded = load_data(dataclasses.replace(long, mixtures=(SharedRecipe(1.0, longer),)), tmp_path).train.dataset[0][0]
     assert padded.shape == (3 * RATE,)
@@ -92,7 +94,7 @@ def test_a_set_that_does_not_fit_the_network_is_refused(corpora, tmp_path):
     parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, n_speakers=3)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", parts, count=1)
     with pytest.raises(CorpusError, match="mixtures of 3 talkers at 16000 Hz, but the network has 2 outputs"):
-        load_data(short_recipe({"train_set": tmp_path / "set"}), tmp_path)
+        load_data(short_recipe({"train_set": SetConfig(tmp_path / "set")}), tmp_path)
 
 
 def test_processes_share_every_batch():
@@ -136,8 +138,9 @@ def test_the_banks_of_a_run_serve_all_its_talkers(corpora, tmp_path):
     recipe = dataclasses.replace(recipe, data=data, training=training)
     loaded = load_data(recipe, tmp_path)
     assert recipe.mixtures == paper_mixtures()
-    mixture, sources = next(iter(loaded.train))
+    mixture, sources, overlap_ratio = next(iter(loaded.train))
     assert mixture.shape == (2, 4 * RATE)
     assert sources.shape == (2, 2, 4 * RATE)
     assert np.isfinite(sources.numpy()).all()
+    assert ((overlap_ratio >= 0) & (overlap_ratio <= 1)).all()
     assert DataConfig().rooms > 0

@@ -148,6 +148,18 @@ def check_numbers(samples: NDArray[np.floating[Any]], source: str = "") -> None:
         raise AudioError(f"{source}levels far beyond full scale; expected samples of about -1 to 1; scale it down")
 
 
+def check_end(path: Path) -> None:
+    """Raise AudioError where a file that soundfile reads is cut short, by looking at its end alone."""
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            _check_declared(file, path)
+            file.seek(max(0, file.frames - 1))
+            if file.frames and len(file.read(1)) == 0:
+                raise _cut_short(path, f"its last of {file.frames} samples is missing")
+    except DECODE_ERRORS as error:
+        raise _cut_short(path, str(error)) from None
+
+
 def declares_length(path: Path) -> bool:
     """Whether a file states its length; raw AAC and an mp3 that does not count its frames only let one guess."""
     suffix = path.suffix.lower()
@@ -185,15 +197,20 @@ def _open_soundfile(path: Path, stack: ExitStack) -> Recording | None:
 
 
 def _soundfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples]:
-    declared = re.search(r"data\s*: (\d+) \(should be (\d+)\)", file.extra_info)
-    if declared and int(declared[2]) < int(declared[1]) < STREAMED_WAV:
-        raise _cut_short(path, f"{declared[2]} of {declared[1]} bytes of samples are there")
+    _check_declared(file, path)
     n_read = 0
     while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
         n_read += len(block)
         yield block.T
     if n_read < file.frames:
         raise _cut_short(path, f"{n_read} of {file.frames} samples are there")
+
+
+def _check_declared(file: soundfile.SoundFile, path: Path) -> None:
+    """Raise AudioError where a wav has less than its header promises."""
+    declared = re.search(r"data\s*: (\d+) \(should be (\d+)\)", file.extra_info)
+    if declared and int(declared[2]) < int(declared[1]) < STREAMED_WAV:
+        raise _cut_short(path, f"{declared[2]} of {declared[1]} bytes of samples are there")
 
 
 def _open_av(path: Path, stack: ExitStack) -> Recording:

@@ -147,16 +147,21 @@ def corpus(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """List a corpus as a manifest: speakers (or noises), files, durations, splits."""
-    from unbabble.corpora.manifest import write_manifest
+    from unbabble.corpora.manifest import MANIFEST_SUFFIXES, write_manifest
     from unbabble.corpora.readers import NOISE_LAYOUTS, SPEECH_LAYOUTS
     from unbabble.corpora.scan import scan_noise, scan_speech
+    from unbabble.output import prepare
 
     layouts = NOISE_LAYOUTS if noise else SPEECH_LAYOUTS
     if layout not in ("auto", *layouts):
         raise typer.BadParameter(f"{layout!r} is not one of auto, {', '.join(layouts)}", param_hint="--layout")
+    if out.suffix.lower() not in MANIFEST_SUFFIXES:
+        raise typer.BadParameter(f"{out} ends in none of {', '.join(MANIFEST_SUFFIXES)}", param_hint="--out")
     screen = Screen(quiet)
+    prepare(out)
+    remembered = out.with_name(f"{out.name}.scan.jsonl")
     with screen.progress("scanning") as progress:
-        scan = (scan_noise if noise else scan_speech)(sources, layout=layout, progress=progress)
+        scan = (scan_noise if noise else scan_speech)(sources, layout=layout, cache=remembered, progress=progress)
     write_manifest(scan.corpus, out)
     screen.result(
         f"{out}: {len(scan.corpus.names)} {'noises' if noise else 'speakers'}, "
@@ -184,9 +189,11 @@ def rooms(
     with _extra("rooms"), screen.progress("rooms") as progress:
         from unbabble.mixing.bank import make_bank, room_recipe_of
         from unbabble.mixing.recipe import most_speakers, read_mixtures
+        from unbabble.output import prepare
 
         mixtures = read_mixtures(recipe)
         room = room_recipe_of(mixtures)
+        prepare(out)
         sample_rate = mixtures[0].recipe.sample_rate
         bank = make_bank(room, count, most_speakers(mixtures) + 1, sample_rate, seed, jobs, progress)
         bank.save(out)
@@ -221,6 +228,8 @@ def simulate(
     """
     if not (count or listed or preview):
         raise typer.BadParameter("give --count, --list or --preview")
+    if listed and (count or recipe or rooms):
+        raise typer.BadParameter("a --list states its mixtures and rooms; leave --count, --recipe and --rooms out")
     screen = Screen(quiet)
     with _extra("simulate"):
         from unbabble.mixing.recipe import read_mixtures
@@ -253,24 +262,95 @@ def simulate(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML with every number that the run needs.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE [KEY=VALUE]...",
+            help="YAML with every number that the run needs, and what to change in it: training.batch_size=8 ...",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run: checkpoints, logs, model.")] = Path("runs/run"),
     speech: Annotated[
-        list[Path] | None, typer.Option(help="Folder of <speaker>/<files>, instead of the recipe's.")
+        list[Path] | None, typer.Option(help="Corpus folder or manifest, instead of the recipe's.")
     ] = None,
     noise: Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")] = None,
     start: Annotated[str | None, typer.Option(help="Model to start from: a bundled one's name, or a folder.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Time to train for; the learning rate is fitted to it.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Run to go on with, from its last checkpoint.")] = None,
 ) -> None:
     """Train a network by a recipe; ends with a model folder."""
+    changes = list(arguments or [])
+    if resume is None and not changes:
+        raise typer.BadParameter("give a recipe, or --resume with the folder of a run")
     with _extra("train"):
-        from unbabble.training.config import read_recipe, with_data
+        from unbabble.training.config import read_recipe, with_changes, with_data
+        from unbabble.training.fit import read_run_recipe
         from unbabble.training.fit import train as train_by
 
-        model = train_by(with_data(read_recipe(recipe), speech, noise, splits), out, resume, start)
+        chosen = read_recipe(Path(changes.pop(0))) if resume is None else read_run_recipe(resume)
+        if max_minutes is not None:
+            changes.append(f"training.max_minutes={max_minutes}")
+        chosen = with_changes(with_data(chosen, speech, noise, splits), changes)
+        model = train_by(chosen, resume or out, resume is not None, start)
     if model is not None:  # only one of several processes has it
         print(model)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A bundled model's name, or a model folder.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of a set of mixtures with their truths.")],
+    out: Annotated[Path, typer.Option(help="Folder for scores and report; made where missing.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")] = 1,
+    bins: Annotated[str, typer.Option(help="Edges of the bins of the overlap ratio, 0 to 1.")] = "0.25,0.5,0.75",
+    metrics: Annotated[
+        str | None, typer.Option(help="Of si_sdr,sdr,stoi,estoi,pesq; by default all that are installed.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many mixtures, the first.")] = None,
+    speakers: Annotated[int | None, typer.Option(min=0, help="Only mixtures of so many speakers.")] = None,
+    mixture: Annotated[str | None, typer.Option(help="Folder of mixtures in the set, such as mix_clean.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress and no notices.")] = False,
+) -> None:
+    """Score a model on a set of mixtures: tables, JSON, and a page with plots and the worst to listen to.
+
+    Started again with the same settings, it goes on where it was stopped.
+    """
+    screen = Screen(quiet)
+    with _extra("evaluate"):
+        from unbabble.evaluation.bins import read_edges
+        from unbabble.evaluation.evaluate import evaluate as evaluate_on
+        from unbabble.evaluation.metrics import METRICS, installed, read_names
+        from unbabble.evaluation.report import write_report
+        from unbabble.evaluation.text import markdown
+        from unbabble.sets.read import read_set
+
+        try:
+            edges, asked = read_edges(bins), None if metrics is None else read_names(metrics)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        chosen = installed(asked)
+        if asked is None and len(chosen) < len(METRICS):
+            missing = ", ".join(metric.label for name, metric in METRICS.items() if name not in chosen)
+            screen.notice(f'left out: {missing}; for them pip install "unbabble[metrics]"')
+        found = evaluate_on(
+            model,
+            read_set(dataset, mixture=mixture),
+            out,
+            name=dataset.absolute().name,
+            metrics=chosen,
+            bins=edges,
+            speakers=speakers,
+            limit=limit,
+            jobs=jobs,
+            stage=screen.progress,
+        )
+        written = write_report(found, out)
+    screen.result(markdown(found))
+    for path in written:
+        screen.result(path)
 
 
 @app.command()

@@ -21,9 +21,11 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+Range = Annotated[tuple[Finite, Finite], AfterValidator(_ordered)]
 PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
 
@@ -63,4 +65,6 @@ def _describe(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"]) or "the file"
     if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{where} is not a key that anything reads"
-    return f"{where}: {detail['msg']}"
+    if detail["type"] == "union_tag_not_found":
+        return f"{where}: give its kind"
+    return f"{where}: {detail['msg'].removeprefix('Value error, ')}"

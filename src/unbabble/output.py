@@ -63,11 +63,23 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts that all was taken
-        reason = getattr(error, "strerror", None) or str(error) or "the disk takes no more data"
+        reason = getattr(error, "strerror", None) or _full(path) or str(error) or "the disk takes no more data"
         final = Path(*(UNFINISHED.sub("", part) for part in path.parts))
         raise OutputError(
             f"{final}: cannot be written: {reason}; check the free space and the permissions, or choose another --out"
         ) from error
+
+
+def _full(path: Path) -> str | None:
+    """Libraries that write audio tell of a full disk in other words."""
+    there = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
+    return "No space left on device" if there and shutil.disk_usage(there).free < 1 << 16 else None
+
+
+def prepare(path: Path) -> None:
+    """Make the folder of a file that takes long to make, before that is begun. Raises OutputError."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _beside(path: Path) -> Path:

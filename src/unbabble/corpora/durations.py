@@ -8,10 +8,11 @@ from pathlib import Path
 
 import av
 
-from unbabble.audio import DECODE_ERRORS, declares_length, open_recording
+from unbabble.audio import DECODE_ERRORS, SHORTEST_S, check_end, declares_length, open_recording
 from unbabble.errors import AudioError
 from unbabble.output import write_whole, writing
 
+CHECKED_SUFFIXES = (".wav", ".flac")  # whose ends show whether they are whole
 COUNTED_SUFFIXES = (".mp3", ".aac")  # their headers lack the length, guess it or are wrong
 PADDING_S = 0.1  # at most, what an encoder adds to fill its packets
 Progress = Callable[[int, int], None]  # files done, files in all
@@ -68,8 +69,10 @@ def read_duration_s(path: Path) -> float:
         # An honest header knows better: it leaves out the padding in the last packets.
         if duration_s is None or abs(counted_s - duration_s) > PADDING_S:
             duration_s = counted_s
-    if duration_s <= 0:
-        raise AudioError(f"{path}: holds no samples; expected audio; record it again")
+    elif path.suffix.lower() in CHECKED_SUFFIXES:
+        check_end(path)
+    if duration_s < SHORTEST_S:
+        raise AudioError(f"{path}: {duration_s * 1000:.0f} ms of audio; expected at least {SHORTEST_S * 1000:.0f} ms")
     return duration_s
 
 

@@ -1,14 +1,14 @@
 """Folders and manifests into a corpus: who says what, and for how long."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbabble.corpora.corpus import Corpus, Recording, check_disjoint
 from unbabble.corpora.durations import Progress, measure_durations
 from unbabble.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
-from unbabble.corpora.readers import NOISE_LAYOUTS, SPEECH_LAYOUTS, Reader, find_files
+from unbabble.corpora.readers import NOISE_LAYOUTS, SPEECH_LAYOUTS, Found, Reader, find_files
 from unbabble.errors import CorpusError
 
 
@@ -66,28 +66,31 @@ def _scan(
     jobs: int | None,
     progress: Progress,
 ) -> Scan:
-    recordings: list[Recording] = []
-    found = []
-    for source in (path.absolute() for path in sources):
+    manifests: dict[int, tuple[Recording, ...]] = {}
+    found: dict[int, list[Found]] = {}
+    for number, source in enumerate((path.absolute() for path in sources), start=1):
         if source.suffix.lower() in MANIFEST_SUFFIXES and not source.is_dir():
-            recordings += read_manifest(source).recordings
+            manifests[number] = read_manifest(source).recordings
         else:
-            found += find_files(source, layouts, layout)
-    durations, unreadable = measure_durations([file.path for file in found], cache, jobs, progress)
+            found[number] = find_files(source, layouts, layout)
+    paths = [file.path for files in found.values() for file in files]
+    durations, unreadable = measure_durations(paths, cache, jobs, progress)
+    recordings = [(number, one) for number, listed in manifests.items() for one in listed]
     recordings += [
-        Recording(file.name, file.key, file.path, durations[file.path], file.split, file.gender)
-        for file in found
+        (number, Recording(file.name, file.key, file.path, durations[file.path], file.split, file.gender))
+        for number, files in found.items()
+        for file in files
         if file.path in durations
     ]
     if not recordings:
         reason = f"none of {len(unreadable)} files can be read: {unreadable[0]}" if unreadable else "no recordings"
         listed = ", ".join(str(source) for source in sources) or "no source given"
         raise CorpusError(f"{listed}: {reason}; expected folders or manifests of recordings")
-    return Scan(Corpus(tuple(_with_own_keys(recordings))), unreadable)
+    return Scan(Corpus(_with_own_keys(recordings)), unreadable)
 
 
-def _with_own_keys(recordings: Sequence[Recording]) -> list[Recording]:
-    """Each file once, and by its whole path where files of several sources have the same key."""
-    once = list({recording.path: recording for recording in recordings}.values())
-    uses = Counter(recording.key for recording in once)
-    return [one if uses[one.key] == 1 else replace(one, key=one.path.as_posix()) for one in once]
+def _with_own_keys(recordings: Iterable[tuple[int, Recording]]) -> tuple[Recording, ...]:
+    """Each file once; the number of its source begins its key where files of several sources have the same."""
+    once = {recording.path: (number, recording) for number, recording in recordings}.values()
+    uses = Counter(recording.key for _, recording in once)
+    return tuple(one if uses[one.key] == 1 else replace(one, key=f"{number}/{one.key}") for number, one in once)

@@ -1,19 +1,29 @@
-"""Mixtures by how much the talkers overlap, in the bins of the paper's table 1."""
+"""How much talkers overlap where a set does not say so: measured from the sources."""
 
-from collections.abc import Iterable
+import numpy as np
 
-EDGES = (0.25, 0.5, 0.75)
-NAMES = ("<25 %", "25-50 %", "50-75 %", ">75 %")
+from unbabble.evaluation.metrics import Samples
+from unbabble.mixing.timeline import Span, overlap_ratio
+
+FRAME_S = 0.02
+FLOOR_DB = -40  # of a frame, under the loudest of its source: quieter is silence
+PAUSE_S = 0.5  # a shorter silence belongs to an utterance
 
 
-def bin_of(overlap_ratio: float) -> str:
-    """Name of the bin. Overlap ratio: shared samples over the length of one utterance, 0 to 1."""
-    return NAMES[sum(overlap_ratio >= edge for edge in EDGES)]
+def measured_overlap(sources: Samples, sample_rate: int) -> float:
+    """The share of a talker's speech during which another talks as well: (sources, samples) -> 0 to 1."""
+    return overlap_ratio(tuple(talking(source, sample_rate) for source in sources))
 
 
-def mean_by_bin(values: Iterable[tuple[float, float]]) -> dict[str, float]:
-    """Pairs of (overlap ratio, value) -> the mean value of each bin that is not empty, in order."""
-    members: dict[str, list[float]] = {}
-    for overlap_ratio, value in values:
-        members.setdefault(bin_of(overlap_ratio), []).append(value)
-    return {name: sum(members[name]) / len(members[name]) for name in NAMES if name in members}
+def talking(source: Samples, sample_rate: int) -> tuple[Span, ...]:
+    """When (samples,) are speech: spans of frames over the floor, joined where less than a pause is between."""
+    length = round(FRAME_S * sample_rate)
+    frames = np.pad(source, (0, -source.size % length)).reshape(-1, length)
+    power = np.square(frames, dtype=np.float64).mean(1)
+    loud = np.flatnonzero(power > power.max(initial=0) * 10 ** (FLOOR_DB / 10))
+    if loud.size == 0:
+        return ()
+    pauses = np.flatnonzero(np.diff(loud) - 1 >= PAUSE_S / FRAME_S)
+    starts = loud[np.append(0, pauses + 1)] * length
+    stops = np.minimum((loud[np.append(pauses, -1)] + 1) * length, source.size)
+    return tuple(zip(starts.tolist(), stops.tolist(), strict=True))

@@ -2,8 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import Mixtures, RoomRecipe, most_speakers
 from unbabble.mixing.rooms import Response, draw_room, impulse_responses
 from unbabble.output import whole_file
+from unbabble.parallel import in_parallel
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def make_bank(
 ) -> RoomBank:
     """Many rooms at once; the same for any number of jobs. Raises CorpusError."""
     made = []
-    for one in _in_parallel(partial(_make_one, recipe, n_positions, sample_rate, seed), count, jobs):
+    for one in in_parallel(partial(_make_one, recipe, n_positions, sample_rate, seed), range(count), jobs):
         made.append(one)
         progress(len(made), count)
     rooms, responses = zip(*made, strict=True)
@@ -105,7 +105,7 @@ def read_bank(path: Path) -> RoomBank:
             return RoomBank(recipe, int(file["sample_rate"]), rooms, responses)
     except FileNotFoundError:
         raise CorpusError(f"{path}: no such file; make rooms with unbabble rooms --out {path}") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, StopIteration) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, StopIteration) as error:
         raise CorpusError(f"{path}: not a bank of rooms ({error}); make one with unbabble rooms") from None
 
 
@@ -153,13 +153,3 @@ def _make_one(
 ) -> tuple[Room, tuple[Response, ...]]:
     room = draw_room(recipe, n_positions, np.random.default_rng([seed, index]))
     return room, impulse_responses(room, sample_rate)
-
-
-def _in_parallel(
-    make: Callable[[int], tuple[Room, tuple[Response, ...]]], count: int, jobs: int
-) -> Iterator[tuple[Room, tuple[Response, ...]]]:
-    if jobs == 1:
-        yield from map(make, range(count))
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(make, range(count), chunksize=8)

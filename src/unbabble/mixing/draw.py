@@ -1,6 +1,5 @@
 """One seeded draw: what mixture number i is."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms
-from unbabble.mixing.plan import Noise, Plan, Stretch, Talker
+from unbabble.mixing.plan import Noise, Plan, Stretch, Talker, samples_given, samples_needed
 from unbabble.mixing.recipe import (
     Conversation,
     LowPassRecipe,
@@ -112,10 +111,10 @@ class Draw:
             while at < span[1]:
                 recording = _any(self.speech.of(name), rng)
                 n_there = self._length(recording)
-                length = min(int(n_there / speed), span[1] - at)
+                length = min(samples_given(n_there, speed), span[1] - at)
                 if length == 0:
                     raise CorpusError(f"{recording.path}: holds no samples; remove it from the speech folder")
-                start = int(rng.integers(n_there - math.ceil(length * speed) + 1))
+                start = int(rng.integers(n_there - samples_needed(length, speed) + 1))
                 pieces.append(Stretch(recording.key, start, length, at))
                 at += length
             if self._rms(pieces, speed) > SILENCE:
@@ -126,7 +125,7 @@ class Draw:
         """A whole recording of one speaker, from the first sample of the mixture on."""
         for _ in range(TRIES):
             recording = _any(self.speech.of(name), rng)
-            length = int(self._length(recording) / speed)
+            length = samples_given(self._length(recording), speed)
             if length and self._rms([piece := Stretch(recording.key, 0, length, 0)], speed) > SILENCE:
                 return piece
         raise CorpusError(f"speaker {name}: found only silence in {TRIES} recordings; remove this speaker's folder")
@@ -147,7 +146,7 @@ class Draw:
     def _rms(self, pieces: Sequence[Stretch], speed: float) -> float:
         paths = [self.speech.find(piece.recording).path for piece in pieces]
         heard = [
-            self.audio.read(path, piece.start, math.ceil(piece.length * speed))
+            self.audio.read(path, piece.start, samples_needed(piece.length, speed))
             for path, piece in zip(paths, pieces, strict=True)
         ]
         return rms(np.concatenate(heard))

@@ -1,20 +1,31 @@
 """A mixture as facts: everything that was drawn, enough to render it again."""
 
-from unbabble.config import NotNegative, Positive, PositiveFloat, settings
+import math
+
+from pydantic import model_validator
+
+from unbabble.config import Finite, NotNegative, Positive, PositiveFloat, settings
 from unbabble.mixing.recipe import Target
 from unbabble.mixing.timeline import Spans, overlap_ratio
 
-Position = tuple[float, float, float]  # metres
+Position = tuple[Finite, Finite, Finite]  # metres
 
 
 @settings
 class Room:
-    """A shoebox with one corner at 0, 0, 0; ``sources_m``: of the talkers in order, then of the noise."""
+    """A shoebox with one corner at 0, 0, 0. sources_m: of the talkers in order; the last is that of the noise."""
 
     size_m: Position
     t60_s: PositiveFloat
     microphone_m: Position
     sources_m: tuple[Position, ...]
+
+    @model_validator(mode="after")
+    def _inside(self) -> "Room":
+        for place in (self.microphone_m, *self.sources_m):
+            if not all(0 < x < side for x, side in zip(place, self.size_m, strict=True)):
+                raise ValueError(f"the position {list(place)} is not inside the room of {list(self.size_m)} m")
+        return self
 
 
 @settings
@@ -36,7 +47,7 @@ class Talker:
 
     speaker: str
     stretches: tuple[Stretch, ...]
-    level_db: float = 0.0
+    level_db: Finite = 0.0
     speed: PositiveFloat = 1.0
     cutoff_hz: PositiveFloat | None = None
 
@@ -52,7 +63,7 @@ class Noise:
 
     recording: str
     start: NotNegative
-    snr_db: float
+    snr_db: Finite
 
 
 @settings
@@ -70,6 +81,15 @@ class Plan:
     target: Target = "reverberant"
     cutoff_hz: PositiveFloat | None = None
 
+    @model_validator(mode="after")
+    def _all_placed(self) -> "Plan":
+        if self.room is not None and len(self.room.sources_m) <= len(self.talkers):
+            raise ValueError(
+                f"sources_m has {len(self.room.sources_m)} positions; "
+                f"expected one for each of {len(self.talkers)} talkers, and the noise's"
+            )
+        return self
+
     @property
     def spans(self) -> Spans:
         """When each talker talks."""
@@ -82,3 +102,14 @@ class Plan:
     def overlap_ratio(self) -> float:
         """The share of a talker's speech during which another talks as well: the paper's overlap ratio."""
         return overlap_ratio(self.spans)
+
+
+def samples_needed(length: int, speed: float) -> int:
+    """Samples of a recording that give ``length`` samples when played ``speed`` times as fast."""
+    return math.ceil(length * speed)
+
+
+def samples_given(n_there: int, speed: float) -> int:
+    """Samples that so many of a recording give when played ``speed`` times as fast."""
+    length = int(n_there / speed)
+    return length if samples_needed(length, speed) <= n_there else length - 1

@@ -105,7 +105,9 @@ class MixtureRecipe:
     """
 
     sample_rate: Annotated[int, Field(ge=8000)] = 16000
-    duration_s: PositiveFloat | None = 4.0  # null, for whole utterances: as long as they are
+    duration_s: Annotated[float, Field(ge=0.025, allow_inf_nan=False)] | None = (
+        4.0  # null, for whole utterances: as long as they are
+    )
     n_speakers: Annotated[int | tuple[NotNegative, Positive], AfterValidator(lambda n: _speakers(n))] = 2
     timeline: Timeline = Overlap()
     level_db: Range = (0.0, 5.0)  # of each later talker over the first, dry

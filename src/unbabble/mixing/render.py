@@ -11,11 +11,9 @@ from unbabble.corpora.corpus import Corpus
 from unbabble.corpora.decoded import DecodedAudio, Samples
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms
-from unbabble.mixing.plan import Noise, Plan, Stretch, Talker
-from unbabble.mixing.rooms import Response, until
+from unbabble.mixing.plan import Noise, Plan, Stretch, Talker, samples_needed
+from unbabble.mixing.rooms import Response, direct_responses, early
 from unbabble.mixing.signals import at_level, convolve, low_pass, peak_gain, rms
-
-EARLY_S = 0.05  # after the direct sound
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Renderer:
 
     def _said(self, stretch: Stretch, speed: float) -> Samples:
         path, length = self.speech.find(stretch.recording).path, stretch.length
-        n_needed = math.ceil(length * speed)
+        n_needed = samples_needed(length, speed)
         samples = self.audio.read(path, stretch.start, n_needed)
         if samples.size < n_needed:
             raise CorpusError(
@@ -103,12 +101,12 @@ class Renderer:
 
 def target_responses(plan: Plan, responses: Sequence[Response]) -> list[Response]:
     """What of the responses belongs to the target: all, the early part, or the direct sound; all of the noise's."""
+    *talkers, noise = responses
     if plan.room is None or plan.target == "reverberant":
         return list(responses)
-    after_s = EARLY_S if plan.target == "early" else 0.0
-    *talkers, noise = responses
-    cut = [until(one, plan.room, source, plan.sample_rate, after_s) for source, one in enumerate(talkers)]
-    return [*cut, noise]
+    if plan.target == "direct":
+        return [*direct_responses(plan.room, plan.sample_rate)[: len(talkers)], noise]
+    return [*(early(one, plan.room, source, plan.sample_rate) for source, one in enumerate(talkers)), noise]
 
 
 def _of_plan(plan: Plan, responses: Sequence[Response]) -> list[Response]:

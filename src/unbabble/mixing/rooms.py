@@ -14,12 +14,15 @@ from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import RoomRecipe
 
 SPEED_OF_SOUND = 343.0  # m/s
+EARLY_S = 0.05  # after the direct sound
 LOWEST_HZ = 10.0  # below, the image method, whose walls reflect all frequencies alike, makes a rumble of its own
 PLACING_TRIES = 1000
+QUIET = 1e-8  # of the energy of a response: what is left of it when it is cut, -80 dB
 
 Response = NDArray[np.float32]  # (samples,)
 
 pyroomacoustics.constants.set("rir_hpf_enable", False)  # its high pass lets sound arrive before it is made
+pyroomacoustics.constants.set("num_threads", 1)  # sums in another order differ in the last bits
 
 
 def draw_room(recipe: RoomRecipe, n_positions: int, rng: np.random.Generator) -> Room:
@@ -52,7 +55,21 @@ def lowest_t60_s(size_m: Sequence[float]) -> float:
 def impulse_responses(room: Room, sample_rate: int) -> tuple[Response, ...]:
     """From every source to the microphone; direct sound at distance / 343 m/s. T60 is raised as in draw_room."""
     t60_s = max(room.t60_s, lowest_t60_s(room.size_m))
-    absorption, max_order = pyroomacoustics.inverse_sabine(t60_s, room.size_m, c=SPEED_OF_SOUND)
+    return _responses(room, sample_rate, *pyroomacoustics.inverse_sabine(t60_s, room.size_m, c=SPEED_OF_SOUND))
+
+
+def direct_responses(room: Room, sample_rate: int) -> tuple[Response, ...]:
+    """As impulse_responses, of the direct sound alone: the walls reflect nothing."""
+    return _responses(room, sample_rate, 1.0, 0)
+
+
+def early(response: Response, room: Room, source: int, sample_rate: int) -> Response:
+    """The part of a response up to EARLY_S after its direct sound."""
+    direct_s = math.dist(room.sources_m[source], room.microphone_m) / SPEED_OF_SOUND
+    return response[: round((direct_s + EARLY_S) * sample_rate)]
+
+
+def _responses(room: Room, sample_rate: int, absorption: float, max_order: int) -> tuple[Response, ...]:
     shoebox = pyroomacoustics.ShoeBox(
         room.size_m,
         fs=sample_rate,
@@ -65,15 +82,11 @@ def impulse_responses(room: Room, sample_rate: int) -> tuple[Response, ...]:
         shoebox.add_source(source)
     shoebox.compute_rir()
     high_pass = butter(2, LOWEST_HZ, "highpass", fs=sample_rate, output="sos")
-    return tuple(np.asarray(sosfilt(high_pass, one[_lead() :]), dtype=np.float32) for one in shoebox.rir[0])
+    lead = pyroomacoustics.constants.get("frac_delay_length") // 2  # of its filter between samples
+    return tuple(_without_silence(sosfilt(high_pass, one[lead:])) for one in shoebox.rir[0])
 
 
-def until(response: Response, room: Room, source: int, sample_rate: int, after_s: float) -> Response:
-    """The part of a response up to ``after_s`` after its direct sound: 0 for the direct sound alone."""
-    direct = math.dist(room.sources_m[source], room.microphone_m) / SPEED_OF_SOUND
-    return response[: round((direct + after_s) * sample_rate) + _lead() + 1]
-
-
-def _lead() -> int:
-    """Half of the filter by which pyroomacoustics places an arrival between two samples, in samples."""
-    return int(pyroomacoustics.constants.get("frac_delay_length")) // 2
+def _without_silence(response: NDArray[np.float64]) -> Response:
+    """Cut where nothing that matters is left."""
+    left = np.cumsum(response[::-1] ** 2)[::-1]
+    return np.asarray(response[left > QUIET * left[0]], np.float32)

@@ -12,10 +12,12 @@ from unbabble.config import parse_settings
 from unbabble.corpora.corpus import Corpus
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.plan import Plan
+from unbabble.output import UNFINISHED
 
 AUTHORS_RATE = 16000
 AUTHORS_LENGTH = 4 * AUTHORS_RATE  # samples
 NAME = re.compile(r"[\w][\w.+-]*")  # fit for a folder on every system
+RESERVED = {"scan", "origin.json", "preview.html", "manifest.jsonl", "manifest.csv"}  # what else lies in a set
 
 
 def read_list(path: Path, speech: Corpus, noise: Corpus | None) -> dict[str, Plan]:
@@ -47,7 +49,7 @@ def read_list(path: Path, speech: Corpus, noise: Corpus | None) -> dict[str, Pla
 
 def _check_names(names: Sequence[str], path: Path) -> None:
     for name, count in Counter(names).items():
-        if not NAME.fullmatch(name):
+        if not NAME.fullmatch(name) or name in RESERVED or UNFINISHED.search(name):
             raise CorpusError(f"{path}: the id {name!r} is no name for a folder; expected letters, digits, - _ . +")
         if count > 1:
             raise CorpusError(f"{path}: {count} mixtures have the id {name}; give each its own")
@@ -57,7 +59,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
         an_array = text.lstrip().startswith("[")
-        entries = json.loads(text) if an_array else [json.loads(line) for line in text.splitlines()]
+        entries = json.loads(text) if an_array else [json.loads(line) for line in text.split("\n") if line.strip()]
     except FileNotFoundError:
         raise CorpusError(f"{path}: no such list of mixtures; check the path") from None
     except (OSError, ValueError) as error:
@@ -75,6 +77,8 @@ def _of_authors(entry: dict[str, Any], speech: Corpus) -> dict[str, Any]:
     ratio = float(entry["overlap_ratio"])
     if not 0 <= ratio <= 1:
         raise ValueError(f"overlap_ratio {ratio} (expected 0 to 1)")
+    if len(entry["speech"]) != 2:
+        raise ValueError(f"speech {entry['speech']} (expected two utterances)")
     length = int(AUTHORS_LENGTH / (2 - ratio))
     said = zip(entry["speech"], (0, int((1 - ratio) * length)), (0.0, entry["spk_snr"]), strict=True)
     talkers = [
@@ -89,7 +93,7 @@ def _of_authors(entry: dict[str, Any], speech: Corpus) -> dict[str, Any]:
         "sample_rate": AUTHORS_RATE,
         "n_samples": AUTHORS_LENGTH,
         "talkers": talkers,
-        "noise": {"recording": Path(entry["noise"]).stem, "start": 0, "snr_db": entry["noise_snr"]},
+        "noise": {"recording": Path(str(entry["noise"])).stem, "start": 0, "snr_db": entry["noise_snr"]},
         "room": {
             "size_m": entry["room_size"],
             "t60_s": entry["RT60"],

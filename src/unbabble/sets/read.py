@@ -36,7 +36,8 @@ EXPECTED = "an id and files: mixture, source1 and so on, one for each of the spe
 class MixtureFiles:
     """The files of one mixture, and what the set says about it.
 
-    noise: None where the mixture holds none, or the set does not keep it by itself.
+    noise: None where the mixture holds none, or the set does not keep it by itself. None and empty: not said.
+    genders: "f" or "m" for each of the speakers.
     """
 
     id: str
@@ -44,7 +45,10 @@ class MixtureFiles:
     sources: tuple[Path, ...]
     noise: Path | None = None
     overlap_ratio: float | None = None
+    t60_s: float | None = None
+    noise_snr_db: float | None = None
     speakers: tuple[str, ...] = ()
+    genders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,14 +204,12 @@ def _of_row(row: dict[str, Any], folder: Path) -> MixtureFiles:
     n_listed = sum(bool(re.fullmatch(r"source\d+", name)) for name in files)
     n_sources = max(n_listed, len(speakers), row.get("speakers") is None)  # a mixture may hold nobody, if it says so
     sources = tuple(files[f"source{number}"] for number in range(1, n_sources + 1))
-    ratio = row.get("overlap_ratio")
+    ratio, t60_s, snr_db = (
+        None if row.get(fact) is None else float(row[fact]) for fact in ("overlap_ratio", "t60_s", "noise_snr_db")
+    )
+    genders = tuple(str(gender) for gender in row.get("genders") or ())
     return MixtureFiles(
-        str(row["id"]),
-        files["mixture"],
-        sources,
-        files.get("noise"),
-        None if ratio is None else float(ratio),
-        speakers,
+        str(row["id"]), files["mixture"], sources, files.get("noise"), ratio, t60_s, snr_db, speakers, genders
     )
 
 

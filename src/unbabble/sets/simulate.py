@@ -13,6 +13,7 @@ from unbabble.mixing.bank import Rooms, rooms_of_bank
 from unbabble.mixing.draw import Draw
 from unbabble.mixing.recipe import Mixtures
 from unbabble.mixing.render import Renderer
+from unbabble.output import writing
 from unbabble.sets.lists import read_list
 from unbabble.sets.write import Plans, write_set
 
@@ -50,6 +51,8 @@ def simulate(
     preview: how many mixtures ``out/preview.html`` shows; stage, notice: who is told what goes on. For the rest
     see write_set. Raises CorpusError, RecipeError, AudioError, OutputError.
     """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     with stage("scanning") as progress:
         everything = scan_corpora(speech, noise, out / "scan", progress)
     for line in everything.unreadable:
@@ -76,8 +79,7 @@ def _drawn(corpora: Corpora, mixtures: Mixtures, count: int, seed: int, bank: Pa
     origin = {
         "seed": seed,
         "mixtures": [dump_settings(part) for part in mixtures],
-        "speech": corpora.speech.fingerprint,
-        "noise": corpora.noise and corpora.noise.fingerprint,
+        **_fingerprints(corpora),
         "rooms": bank and hashlib.sha256(bank.read_bytes()).hexdigest()[:16],
     }
     names = [f"{number:06d}" for number in range(count)]
@@ -98,10 +100,15 @@ def _listed(
     if len(kept) < len(every):
         notice(f"{path}: left out {len(every) - len(kept)} of {len(every)} mixtures, with speakers of other splits")
     plans = list(kept.values())
-    origin = {"list": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    origin = {"list": hashlib.sha256(path.read_bytes()).hexdigest()[:16], **_fingerprints(everything)}
     audio = DecodedAudio(plans[0].sample_rate, keep=KEPT_RECORDINGS)
     render = Renderer(everything.speech, everything.noise, audio, Rooms(audio.sample_rate))
     return Plans(list(kept), plans.__getitem__, origin), render
+
+
+def _fingerprints(corpora: Corpora) -> dict[str, str | None]:
+    noise = None if corpora.noise is None else corpora.noise.fingerprint
+    return {"speech": corpora.speech.fingerprint, "noise": noise}
 
 
 def _show(plans: Plans, render: Renderer, page: Path) -> Path:

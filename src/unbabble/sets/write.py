@@ -4,8 +4,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,12 @@ import numpy as np
 import soundfile
 
 from unbabble.config import dump_settings
+from unbabble.corpora.corpus import Corpus
 from unbabble.errors import OutputError
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
 from unbabble.output import UNFINISHED, whole_folder, write_whole, writing
+from unbabble.parallel import in_parallel
 from unbabble.sets.read import MANIFEST
 
 FORMATS = ("flac", "wav")
@@ -25,7 +26,7 @@ TABLE, ORIGIN, FACTS = "manifest.csv", "origin.json", "facts.json"
 BYTES_A_SAMPLE = 3
 MEASURED_PLANS = 10  # from whose length the size of a set is estimated
 COLUMNS = (
-    *("id", "sample_rate", "n_samples", "speakers", "recordings", "overlap_ratio", "levels_db", "speeds"),
+    *("id", "sample_rate", "n_samples", "speakers", "genders", "recordings", "overlap_ratio", "levels_db", "speeds"),
     *("noise", "noise_snr_db", "room_size_m", "t60_s", "microphone_m", "sources_m", "target"),
 )
 
@@ -65,8 +66,9 @@ class SetWriter:
                 with writing(self.out / files[kind]):
                     target = folder / Path(files[kind]).name
                     soundfile.write(target, samples, plan.sample_rate, subtype="PCM_24")
+            facts = json.dumps(facts_of(name, plan, files, self.render.speech)) + "\n"
             with writing(self.out / name / FACTS):
-                (folder / FACTS).write_text(json.dumps(facts_of(name, plan, files)) + "\n", encoding="utf-8")
+                (folder / FACTS).write_text(facts, encoding="utf-8")
 
 
 def write_set(
@@ -89,7 +91,7 @@ def write_set(
     _begin(out, plans.names, {**plans.origin, "format": audio_format, "dry": dry})
     _check_space(plans, out, dry)
     writer = SetWriter(plans, render, out, audio_format, dry)
-    for done, _ in enumerate(_in_parallel(writer, len(plans.names), jobs), start=1):
+    for done, _ in enumerate(in_parallel(writer, range(len(plans.names)), jobs), start=1):
         progress(done, len(plans.names))
     rows = [json.loads((out / name / FACTS).read_text(encoding="utf-8")) for name in plans.names]
     write_whole(out / TABLE, _table(rows).encode())
@@ -97,14 +99,21 @@ def write_set(
     return out / MANIFEST
 
 
-def facts_of(name: str, plan: Plan, files: dict[str, str]) -> dict[str, Any]:
-    """A line of the manifest: the facts that people look for, the files, and the plan, which replays it."""
+def facts_of(name: str, plan: Plan, files: dict[str, str], speech: Corpus) -> dict[str, Any]:
+    """A line of the manifest: the facts that people look for, the files, and the plan, which replays it.
+
+    genders: of the talkers in order, where the corpus says all of them.
+    """
+    genders = [
+        next((speech.find(recording).gender for recording in talker.recordings), None) for talker in plan.talkers
+    ]
     noise, room = plan.noise, plan.room
     return {
         "id": name,
         "sample_rate": plan.sample_rate,
         "n_samples": plan.n_samples,
         "speakers": [talker.speaker for talker in plan.talkers],
+        "genders": genders if all(genders) else None,
         "recordings": [list(talker.recordings) for talker in plan.talkers],
         "overlap_ratio": plan.overlap_ratio,
         "levels_db": [talker.level_db for talker in plan.talkers],
@@ -158,31 +167,6 @@ def _check_space(plans: Plans, out: Path, dry: bool) -> None:
         )
 
 
-_writer: SetWriter | None = None  # of a worker process: sent once, so that what it has decoded is kept
-
-
-def _in_parallel(write: SetWriter, count: int, jobs: int) -> Iterator[None]:
-    if jobs == 1:
-        yield from map(write, range(count))
-        return
-    with ProcessPoolExecutor(jobs, initializer=_set_writer, initargs=(write,)) as pool:
-        try:
-            yield from pool.map(_write_in_worker, range(count))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _set_writer(writer: SetWriter) -> None:
-    global _writer
-    _writer = writer
-
-
-def _write_in_worker(index: int) -> None:
-    assert _writer is not None
-    _writer(index)
-
-
 def _signals(made: Mixture, dry: bool) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """The signals of one mixture by the names of their files."""
     signals = {"mixture": made.mixture}
@@ -195,17 +179,15 @@ def _signals(made: Mixture, dry: bool) -> dict[str, np.ndarray[Any, np.dtype[np.
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV: values of several talkers are joined by spaces, what is deeper is JSON."""
+    """Rows as CSV; lists are JSON."""
     kinds = list(dict.fromkeys(kind for row in rows for kind in row["files"]))
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow([*COLUMNS, *kinds])
     for row in rows:
-        table.writerow([*(_cell(row[column]) for column in COLUMNS), *(row["files"].get(kind) for kind in kinds)])
+        table.writerow([*(_cell(row.get(column)) for column in COLUMNS), *(row["files"].get(kind) for kind in kinds)])
     return text.getvalue()
 
 
 def _cell(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    return json.dumps(value) if any(isinstance(part, list) for part in value) else " ".join(map(str, value))
+    return json.dumps(value) if isinstance(value, list) else value

@@ -3,13 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+import yaml
+from pydantic import Field, model_validator
 
-from unbabble.config import NotNegative, Positive, PositiveFloat, read_settings, settings
+from unbabble.config import (
+    NotNegative,
+    NotNegativeFloat,
+    Positive,
+    PositiveFloat,
+    dump_settings,
+    parse_settings,
+    read_settings,
+    settings,
+)
+from unbabble.errors import RecipeError
 from unbabble.mixing.recipe import Mixtures, most_speakers, paper_mixtures
 from unbabble.networks.network import NetworkConfig
+
+
+@settings
+class SetConfig:
+    """Mixtures on disk (unbabble.sets.read): the folder of one subset, and which of its mixtures and sources."""
+
+    folder: Path
+    mixture: str | None = None  # mix_clean, mix_both ...; null: the layout's default
+    sources: str | None = None  # anechoic or reverb, for WHAMR!
 
 
 @settings
@@ -20,11 +40,11 @@ class DataConfig:
     noise: tuple[Path, ...] = ()
     splits: Path | None = None  # JSON {"train": {corpus: [name]}, "valid": {...}}
     valid_speakers: NotNegative = 2  # held out where there is no split file; 0: validate on all
-    train_set: Path | None = None  # mixtures on disk to train on, instead of drawing them from speech
-    valid_set: Path | None = None
+    train_set: SetConfig | None = None  # to train on, instead of drawing mixtures from speech
+    valid_set: SetConfig | None = None
     rooms: Positive = 400  # made beforehand, to draw from again and again
     bank: Path | None = None  # rooms made by `unbabble rooms`, instead
-    cache: Path | None = None  # folder for decoded audio that processes and runs share; null: in memory
+    cache: Path | None = None  # folder for decoded audio, which processes and runs can share; null: in the run's
     workers: NotNegative = 1  # processes that mix while the network trains
     mix_on_device: bool = False  # convolve and sum where the network trains; the workers only read
     description: str = "not described"  # of the speech and noise, for the model card
@@ -57,12 +77,18 @@ class TrainingConfig:
     learning_rate: PositiveFloat = 1e-3
     schedule: StepSchedule | CosineSchedule = StepSchedule()
     weight_decay: float = 0.0  # decoupled (AdamW); 0 is plain Adam
+    accumulate: Positive = 1  # batches whose gradients are averaged into one step
     gradient_clip: PositiveFloat = 5.0  # norm
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay a step of the averaged weights that are validated
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, on GPUs that have it
+    compile: bool = False  # the network, with torch.compile
     max_epochs: Positive = 100
     max_minutes: PositiveFloat | None = None
     epoch_size: Positive = 20000  # mixtures
     valid_size: Positive = 5000  # mixtures
     patience: Positive = 10  # epochs without a better validation loss
+    checkpoint_minutes: NotNegativeFloat = 10.0  # between checkpoints within an epoch
+    log_steps: Positive = 10  # between figures in TensorBoard
 
 
 @settings
@@ -93,6 +119,8 @@ class TrainingRecipe:
         mixed = most_speakers(self.mixtures), self.mixtures[0].recipe.sample_rate
         if mixed != (self.network.n_sources, self.network.sample_rate):
             raise ValueError("mixtures and network must agree on the (largest) number of talkers and the sample rate")
+        if self.data.mix_on_device and self.data.train_set is not None:
+            raise ValueError("mix_on_device is for mixtures that are drawn; a train_set is mixed already")
         if any(part.recipe.duration_s is None for part in self.mixtures):
             raise ValueError("mixtures to train on need a duration_s")
         if len({part.recipe.duration_s for part in self.mixtures}) > 1:
@@ -122,12 +150,37 @@ def with_data(
     return replace(recipe, data=_placed(data, Path.cwd()))
 
 
+def with_changes(recipe: TrainingRecipe, changes: Sequence[str]) -> TrainingRecipe:
+    """The recipe with values set by ``key=value``, such as ``training.batch_size=8`` or ``mixtures.0.share=2``.
+
+    Values are YAML. Raises RecipeError where a key is none that anything reads, or a value does not fit it.
+    """
+    values = dump_settings(recipe)
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise RecipeError(f"{change}: expected key=value, such as training.batch_size=8")
+        *above, last = path.split(".")
+        try:
+            place = values
+            for key in above:
+                place = place[int(key)] if isinstance(place, list) else place[key]
+            place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise RecipeError(f"{change}: {path} is not a key that anything reads") from None
+        except yaml.YAMLError:
+            raise RecipeError(f"{change}: the value is no YAML") from None
+    return parse_settings(TrainingRecipe, values, "with " + " ".join(changes)) if changes else recipe
+
+
 def _placed(data: DataConfig, base: Path) -> DataConfig:
     """Relative paths taken from ``base``."""
 
     def placed(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(base / path for path in value)
+        if isinstance(value, SetConfig):
+            return replace(value, folder=base / value.folder)
         return base / value if isinstance(value, Path) else value
 
     return replace(data, **{field.name: placed(getattr(data, field.name)) for field in fields(data)})

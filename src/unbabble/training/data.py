@@ -16,7 +16,7 @@ from unbabble.mixing.bank import Rooms, make_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Mixtures, most_speakers
 from unbabble.sets.read import read_set
-from unbabble.training.config import DataConfig, TrainingRecipe
+from unbabble.training.config import DataConfig, SetConfig, TrainingRecipe
 from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler, SetDataset
 from unbabble.training.device_mixing import DeviceMixer, ResponseTable
 from unbabble.training.processes import ALONE, Processes
@@ -37,13 +37,13 @@ class TrainingData:
     notices: tuple[str, ...]
 
 
-def load_data(recipe: TrainingRecipe, cache: Path, processes: Processes = ALONE) -> TrainingData:
+def load_data(recipe: TrainingRecipe, run: Path, processes: Processes = ALONE) -> TrainingData:
     """Scan and decode the corpora, make the rooms, and set up both loaders.
 
-    cache: folder for what the scan remembers; processes: all that train together, each on its part of every
-    batch. Raises CorpusError, AudioError, TrainingError.
+    run: folder for what the scan remembers and for decoded audio; processes: all that train together, each on
+    its part of every batch. Raises CorpusError, AudioError, TrainingError.
     """
-    config, sizes, material = recipe.data, recipe.training, _Material(recipe, cache)
+    config, sizes, material = recipe.data, recipe.training, _Material(recipe, run)
     table = None
     if config.train_set is not None:
         train: Dataset[Any] = material.on_disk(config.train_set, sizes.epoch_size)
@@ -79,18 +79,20 @@ def load_data(recipe: TrainingRecipe, cache: Path, processes: Processes = ALONE)
 class _Material:
     """Speech, noise, decoded audio and rooms of a recipe, made when first asked for."""
 
-    def __init__(self, recipe: TrainingRecipe, cache: Path) -> None:
-        self.recipe, self.cache = recipe, cache
+    def __init__(self, recipe: TrainingRecipe, run: Path) -> None:
+        self.recipe, self.run = recipe, run
         self.notices: tuple[str, ...] = ()
 
     @cached_property
     def corpora(self) -> dict[str, Corpora]:
         """Those of the train and of the valid split; the speech to train on is decoded."""
         config = self.recipe.data
-        everything = scan_corpora(config.speech, config.noise, self.cache)
+        everything = scan_corpora(config.speech, config.noise, self.run / "scan")
         splits = dict(zip(("train", "valid"), split_corpora(everything, config, self.recipe.seed), strict=True))
         speech = splits["train"].speech
-        self.audio.load(speech)
+        for corpora in splits.values():
+            for corpus in (corpora.speech, *([corpora.noise] if corpora.noise else [])):
+                self.audio.load(corpus)
         self.notices = (
             *(f"left out: {line}" for line in everything.unreadable),
             f"{speech.hours:.2f} h of {len(speech.names)} speakers to train on",
@@ -99,7 +101,7 @@ class _Material:
 
     @cached_property
     def audio(self) -> DecodedAudio:
-        return DecodedAudio(self.recipe.network.sample_rate, self.recipe.data.cache)
+        return DecodedAudio(self.recipe.network.sample_rate, self.recipe.data.cache or self.run / "decoded")
 
     @cached_property
     def rooms(self) -> Rooms:
@@ -119,13 +121,14 @@ class _Material:
         corpora = self.corpora[split]
         return Mixer(corpora.speech, corpora.noise, mixtures, self.audio, 3 * self.recipe.seed + seed, self.rooms)
 
-    def on_disk(self, folder: Path, size: int) -> SetDataset:
+    def on_disk(self, config: SetConfig, size: int) -> SetDataset:
         """Excerpts of a set, as long as the mixtures of the recipe."""
-        mixtures, network = read_set(folder), self.recipe.network
+        mixtures = read_set(config.folder, mixture=config.mixture, sources=config.sources)
+        network = self.recipe.network
         if (mixtures.sample_rate, mixtures.n_sources) != (network.sample_rate, network.n_sources):
             raise CorpusError(
-                f"{folder}: mixtures of {mixtures.n_sources} talkers at {mixtures.sample_rate} Hz, but the network "
-                f"has {network.n_sources} outputs at {network.sample_rate} Hz; change one of them"
+                f"{config.folder}: mixtures of {mixtures.n_sources} talkers at {mixtures.sample_rate} Hz, "
+                f"but the network has {network.n_sources} outputs at {network.sample_rate} Hz; change one of them"
             )
         duration_s = self.recipe.mixtures[0].recipe.duration_s
         assert duration_s is not None  # the recipe has been checked

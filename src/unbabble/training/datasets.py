@@ -1,6 +1,8 @@
 """Mixtures as tensors, by number: drawn, drawn but not yet in their rooms, or read from a set on disk."""
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +14,16 @@ from unbabble.mixing.mixer import Mixer
 from unbabble.sets.read import MixtureSet
 from unbabble.training.device_mixing import DryBatch, ResponseTable
 
-Batch = tuple[Tensor, Tensor]  # mixture (batch, samples), sources (batch, source, samples)
+
+class Batch(NamedTuple):
+    """mixture (batch, samples), sources (batch, source, samples), overlap_ratio (batch,), NaN where it is not known.
+
+    A dataset's item is the same without the first axis.
+    """
+
+    mixture: Tensor
+    sources: Tensor
+    overlap_ratio: Tensor
 
 
 class DrawnDataset(Dataset[Batch]):
@@ -26,7 +37,9 @@ class DrawnDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         made = self.mixer(index)
-        return torch.from_numpy(made.mixture), torch.from_numpy(_with_rows(made.sources, self.n_sources))
+        sources = _with_rows(made.sources, self.n_sources)
+        ratio = torch.tensor(made.plan.overlap_ratio)
+        return Batch(torch.from_numpy(made.mixture), torch.from_numpy(sources), ratio)
 
 
 class DryDataset(Dataset[DryBatch]):
@@ -61,7 +74,12 @@ class SetDataset(Dataset[Batch]):
         start = int(rng.integers(max(1, mixture.size - self.n_samples + 1)))
         rows = np.vstack([mixture, _with_rows(sources, self.n_sources)])[:, start : start + self.n_samples]
         rows = np.pad(rows, ((0, 0), (0, self.n_samples - rows.shape[1])))
-        return torch.from_numpy(rows[0]), torch.from_numpy(rows[1:])
+        ratio = self.mixtures.items[index % len(self.mixtures)].overlap_ratio
+        return Batch(
+            torch.from_numpy(rows[0]),
+            torch.from_numpy(rows[1:]),
+            torch.tensor(math.nan if ratio is None else ratio),
+        )
 
 
 class FreshSampler(Sampler[int]):
@@ -72,14 +90,22 @@ class FreshSampler(Sampler[int]):
 
     def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
         self.size, self.rank, self.world, self.epoch = size, rank, world, 0
+        self._skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer, so that a resumed run draws what it would have drawn."""
+        """Called by the trainer."""
         self.epoch = epoch
 
+    def go_on_after(self, n_drawn: int) -> None:
+        """Begin, once, where a run was stopped that had drawn so many in each process."""
+        self.epoch, self._skipped = divmod(n_drawn, len(self))
+
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.size
-        return iter(range(first + self.rank, first + len(self) * self.world, self.world))
+        first, self._skipped = self._skipped, 0
+        indices = range(
+            self.epoch * self.size + self.rank, self.epoch * self.size + len(self) * self.world, self.world
+        )
+        return iter(indices[first:])
 
     def __len__(self) -> int:
         return self.size // self.world

@@ -1,0 +1,115 @@
+"""The scores of mixtures as a table on disk that grows while they come, so that a stopped run can go on."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unbabble.errors import OutputError
+from unbabble.output import write_whole, writing
+
+TABLE, ORIGIN = "mixtures.csv", "origin.json"
+FACTS = ("id", "n_sources", "overlap_ratio", "t60_s", "noise_snr_db", "genders")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one mixture was and how well it was separated.
+
+    t60_s, noise_snr_db: NaN where not known; genders: "same", "different", or empty where not known or there
+    are not two; scores: by column (see metrics.columns), NaN where there is none.
+    """
+
+    id: str
+    n_sources: int
+    overlap_ratio: float
+    t60_s: float
+    noise_snr_db: float
+    genders: str
+    scores: dict[str, float]
+
+
+class ResultTable:
+    """``out/mixtures.csv``, a line for each mixture, and beside it what was evaluated on what.
+
+    columns: of the scores. Raises OutputError where the folder holds results of another origin.
+    """
+
+    def __init__(self, out: Path, origin: dict[str, Any], columns: Sequence[str]) -> None:
+        self.path, self.columns = out / TABLE, tuple(columns)
+        _check_origin(out, origin)
+        if self.path.exists():
+            _cut_unfinished_line(self.path)
+        else:
+            write_whole(self.path, _lines([(*FACTS, *self.columns)]).encode())
+
+    def append(self, result: Result) -> None:
+        facts = (getattr(result, fact) for fact in FACTS)
+        cells = (_cell(value) for value in (*facts, *(result.scores[column] for column in self.columns)))
+        with writing(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_lines([cells]))
+
+    def read(self) -> dict[str, Result]:
+        """All results by id."""
+        try:
+            with self.path.open(encoding="utf-8", newline="") as file:
+                return {row["id"]: self._result(row) for row in csv.DictReader(file)}
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise OutputError(
+                f"{self.path}: not a table of results ({error}); choose another --out, or remove it"
+            ) from None
+
+    def _result(self, row: dict[str, str]) -> Result:
+        return Result(
+            row["id"],
+            int(row["n_sources"]),
+            float(row["overlap_ratio"]),
+            _number(row["t60_s"]),
+            _number(row["noise_snr_db"]),
+            row["genders"],
+            {column: _number(row[column]) for column in self.columns},
+        )
+
+
+def _check_origin(out: Path, origin: dict[str, Any]) -> None:
+    """Make the folder, or see that what it holds is of the same origin."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    wanted, path = json.dumps(origin, indent=2) + "\n", out / ORIGIN
+    if path.exists() and path.read_text(encoding="utf-8") != wanted:
+        raise OutputError(
+            f"{out}: holds results of another model, set or choice of metrics (see its {ORIGIN}); "
+            "choose another --out, or the same to go on with it"
+        )
+    if not path.exists():
+        if (out / TABLE).exists():
+            raise OutputError(f"{out / TABLE}: is there already, from elsewhere; choose another --out")
+        write_whole(path, wanted.encode())
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    """Remove what a killed process has left of its last line."""
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        write_whole(path, whole)
+
+
+def _lines(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.4f}" if math.isfinite(value) else ""
+    return value
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan

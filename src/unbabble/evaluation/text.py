@@ -1,0 +1,82 @@
+"""What an evaluation found as Markdown and as JSON."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from unbabble.evaluation.evaluate import Evaluation
+from unbabble.evaluation.metrics import columns, label
+from unbabble.evaluation.summary import AVERAGE, CONFIDENCE, Group, Table, cell
+
+ABOUT = (
+    f"Means over mixtures with {CONFIDENCE} % bootstrap intervals. SI-SDR and SDR are in dB; SI-SDRi and SDRi are "
+    "what is gained over the mixture. Overlap ratio: the share of a talker's speech during which another talks too."
+)
+
+
+def title(evaluation: Evaluation) -> str:
+    return f"{evaluation.model.name} {evaluation.model.version} on {evaluation.name}"
+
+
+def costs(evaluation: Evaluation) -> dict[str, str]:
+    """What the model needs, by name, as far as it is known."""
+    speed, macs = evaluation.speed, evaluation.macs_per_second
+    parameters, memory = evaluation.model.card.get("n_parameters"), speed.peak_memory_mb
+    found = {
+        "Parameters": parameters and f"{parameters / 1e6:.2f} M",
+        "Multiply-accumulates": macs and f"{macs / 1e9:.2f} G a second of audio",
+        "Real-time factor": f"{speed.real_time_factor:.3f} on one thread here",
+        "Peak memory": memory and f"{memory:.0f} MB",
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def counts(evaluation: Evaluation) -> dict[str, str]:
+    """How many mixtures there are, and how many of them are special."""
+    worse, unscored = evaluation.share_made_worse, evaluation.n_unscored
+    found = {"Mixtures": str(len(evaluation.results))}
+    if unscored:
+        found["Without scores (nobody talks, or a talker is silent)"] = str(unscored)
+    if worse is not None:
+        found["Made worse (SI-SDRi under 0)"] = f"{100 * worse:.1f} %"
+    return found
+
+
+def markdown(evaluation: Evaluation) -> str:
+    facts = {**counts(evaluation), **costs(evaluation)}
+    listed = "\n".join(f"- {name}: {text}" for name, text in facts.items())
+    shown = columns(evaluation.judge.metrics)
+    tables = "\n\n".join(_table(table, shown) for table in evaluation.tables)
+    return f"# {title(evaluation)}\n\n{listed}\n\n{ABOUT}\n\n{tables}\n"
+
+
+def as_json(evaluation: Evaluation) -> str:
+    tables = {
+        f"by_{table.key}": {group.name: _plain(group) for group in table.groups if group.name != AVERAGE}
+        for table in evaluation.tables
+    }
+    content = {
+        "model": {"name": evaluation.model.name, "version": evaluation.model.version},
+        "mixtures": evaluation.name,
+        "count": len(evaluation.results),
+        "unscored": evaluation.n_unscored,
+        "share_made_worse": evaluation.share_made_worse,
+        "n_parameters": evaluation.model.card.get("n_parameters"),
+        "macs_per_second": evaluation.macs_per_second,
+        **asdict(evaluation.speed),
+        AVERAGE: _plain(evaluation.tables[0].groups[-1]),
+        **tables,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _table(table: Table, shown: tuple[str, ...]) -> str:
+    rows = [[table.title, "mixtures", *map(label, shown)], ["---"] * (len(shown) + 2)]
+    rows += [
+        [one.name, str(one.count), *(cell(name, one.scores.get(name)) for name in shown)] for one in table.groups
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _plain(group: Group) -> dict[str, Any]:
+    return {"count": group.count, **{column: asdict(mean) for column, mean in group.scores.items()}}

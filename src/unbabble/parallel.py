@@ -1,0 +1,53 @@
+"""One function over many numbers in several processes, in order."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from unbabble.errors import UnbabbleError
+
+T = TypeVar("T")
+
+_work: Callable[[int], Any] | None = None  # of a worker process: sent once, so that what it remembers is kept
+
+
+def in_parallel(work: Callable[[int], T], numbers: Iterable[int], jobs: int) -> Iterator[T]:
+    """``work`` of every number, in their order; in this process for one job.
+
+    Workers end with the process that started them, however it ends. Raises what ``work`` raises, and
+    UnbabbleError where a worker is killed.
+    """
+    if jobs == 1:
+        yield from map(work, numbers)
+        return
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(work, os.getpid())) as pool:
+        try:
+            yield from pool.map(_do, numbers)
+        except BrokenProcessPool:
+            raise UnbabbleError(
+                "a process was killed, probably for want of memory; choose fewer --jobs, and start again to go on"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(work: Callable[[int], Any], parent: int) -> None:
+    global _work
+    _work = work
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _do(index: int) -> Any:
+    assert _work is not None
+    return _work(index)

@@ -1,0 +1,85 @@
+"""Multiply-accumulates: by hand for the paper's network, by hooks on a small one; speed and memory."""
+
+import pytest
+import torch
+from conftest import exported, tiny_recipe
+from torch import nn
+
+from unbabble.evaluation.complexity import macs, macs_of_model, macs_per_second
+from unbabble.evaluation.speed import MEASURED_S, measure_speed
+from unbabble.model_folder import open_model
+from unbabble.networks.frontend import TasNetConfig
+from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+
+# The paper's network by hand. 16000 Hz at a hop of 16: 1000 frames a second, each in two chunks: 2000 cells.
+# A path: an LSTM of two directions, 2 x 4 x 128 x (64 + 128) = 196608, and back, 256 x 64 = 16384. A block has
+# two: 425984 a cell, 851.968 M a second. Encoder 64 x 32, decoder the same, linear layers of 64 x 64 = 4096.
+BLOCK = 851_968_000
+ENCODING = 1000 * (64 * 32 + 4096)  # encoder, and into the grid
+DECODING = 2 * 1000 * (4096 + 64 * 32)  # for two sources: masks, decoder
+HEADS = 2000 * 2 * 4096
+
+
+@pytest.mark.parametrize(
+    ("design", "expected"),
+    [
+        (MixedDesign(6, 0), ENCODING + 6 * BLOCK + HEADS + DECODING),
+        (MixedDesign(2, 4), ENCODING + 2 * BLOCK + HEADS + 2 * (2000 * 2 * 4096 + 4 * BLOCK) + DECODING),
+        (SisoOnlyDesign(2, 4), ENCODING + 2 * BLOCK + 2 * (2000 * 3 * 4096 + 4 * BLOCK) + DECODING),
+    ],
+)
+def test_the_papers_networks_cost_what_they_cost_by_hand(design, expected):
+    assert macs_per_second(NetworkConfig(design=design), 2) == expected
+
+
+def test_the_papers_simo_only_network_needs_five_billion():
+    assert macs_per_second(NetworkConfig(design=MixedDesign(6, 0)), 2) == 5_146_624_000
+
+
+def hooked_macs(network: SeparationNetwork, mixture: torch.Tensor, n_sources: int) -> int:
+    """What torch's layers do on a mixture, from the shapes that they see."""
+    counted = []
+
+    def count(module, inputs, output):
+        if isinstance(module, nn.Linear):
+            counted.append(inputs[0].numel() * module.out_features)
+        elif isinstance(module, nn.Conv1d):
+            counted.append(output.numel() * module.weight[0].numel())
+        elif isinstance(module, nn.ConvTranspose1d):
+            counted.append(inputs[0].numel() * module.weight[0].numel())
+        elif isinstance(module, nn.LSTM):
+            weights = sum(weight.numel() for name, weight in module.named_parameters() if "weight" in name)
+            counted.append(inputs[0].shape[:2].numel() * weights)
+
+    for module in network.modules():
+        module.register_forward_hook(count)
+    network(mixture, n_sources)
+    return sum(counted)
+
+
+@pytest.mark.parametrize("magnitudes", [False, True])
+@pytest.mark.parametrize("design", [MixedDesign(2, 0), MixedDesign(0, 2), MixedDesign(1, 2), SisoOnlyDesign(1, 2)])
+def test_counts_equal_what_the_layers_do(design, magnitudes):
+    front_end = TasNetConfig(filters=12, window=8, hop=4, chunk=6, chunk_hop=3, magnitudes=magnitudes)
+    config = NetworkConfig(
+        design=design, n_sources=3, front_end=front_end, block=DualPathConfig(channels=10, hidden=7)
+    )
+    network, mixture = SeparationNetwork(config), torch.randn(1, 500)
+    frames = network.front_end.encode(mixture)
+    n_cells = network.front_end.grid(frames).shape[1:3].numel()
+    assert macs(config, 3, frames.shape[1], n_cells) == hooked_macs(network, mixture, 3)
+
+
+def test_a_model_folder_says_enough_to_count(tiny_model, tmp_path):
+    assert macs_of_model(open_model(tiny_model)) == macs_per_second(tiny_recipe().network, 2)
+    assert macs_of_model(open_model(exported(tmp_path / "c", SisoOnlyDesign(1, 1)))) > 0
+    card = open_model(tiny_model)
+    card.card.pop("network")
+    assert macs_of_model(card) is None
+
+
+def test_speed_and_memory_are_those_of_separating_alone(tiny_model):
+    ballast = b"x" * 300_000_000  # of this process, which must not count
+    found = measure_speed(tiny_model)
+    assert 0 < found.real_time_factor < MEASURED_S
+    assert found.peak_memory_mb is None or 20 < found.peak_memory_mb < len(ballast) / 1e6
