@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import pickle
 import re
@@ -11,16 +12,19 @@ import sys
 
 import pytest
 import torch
+import yaml
 from conftest import REPO, tone
+from conftest import run as program
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from unbabble import Separator
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.mixing.recipe import SharedRecipe
-from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
-from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_data
+from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_changes, with_data
 from unbabble.training.data import load_data, split_corpora
 from unbabble.training.datasets import FreshSampler
 from unbabble.training.fit import export_run, train
@@ -84,7 +88,7 @@ def test_another_network_cannot_go_on_with_a_run_and_leaves_it_whole(run):
 def test_a_resumed_run_counts_the_minutes_it_had(run):
     assert read_checkpoint(run / "last.safetensors")["minutes"] > 0
     task = SeparationTask(torch.nn.Linear(1, 1), short_recipe(max_minutes=10.0).training)
-    task.on_load_checkpoint({"minutes": 7.5})
+    task.on_load_checkpoint({"minutes": 7.5, "generator": torch.get_rng_state()})
     task.on_train_start()
     task.on_train_batch_end()
     assert task.minutes == pytest.approx(7.5, abs=0.1)
@@ -97,6 +101,90 @@ def test_loaders_can_be_sent_to_workers_on_any_system(tmp_path):
     data = load_data(dataclasses.replace(recipe, training=training), tmp_path)
     mixture, *_ = pickle.loads(pickle.dumps(data.train.dataset))[1]
     assert torch.equal(mixture, data.train.dataset[1][0])
+
+
+def test_a_step_whose_gradient_is_no_number_changes_nothing_and_ten_in_a_row_end_the_run(
+    tmp_path, monkeypatch, capsys
+):
+    step, poisoned = SeparationTask.training_step, {1, 2}
+    monkeypatch.setattr(
+        SeparationTask,
+        "training_step",
+        lambda task, batch, index: step(task, batch, index) * (math.nan if task.global_step in poisoned else 1.0),
+    )
+    train(short_recipe(max_epochs=2), tmp_path / "run")
+    assert capsys.readouterr().out.count("skipped, its gradient is no number") == 2
+    weights = load_file(tmp_path / "run" / "model" / "weights.safetensors")
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    poisoned = set(range(4, 99))
+    with pytest.raises(
+        TrainingError, match=r"no number in 10 steps in a row.*the last good checkpoint is .*last\.safe"
+    ):
+        train(short_recipe(max_epochs=50, patience=99), tmp_path / "other")
+
+
+def test_a_batch_too_large_for_the_device_is_answered_with_one_that_fits(tmp_path, monkeypatch):
+    forward = SeparationNetwork.forward
+
+    def small_device(network, mixture, n_sources=None):
+        if len(mixture) > 3:
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate 2 GiB")
+        return forward(network, mixture, n_sources)
+
+    monkeypatch.setattr(SeparationNetwork, "forward", small_device)
+    with pytest.raises(TrainingError, match=r"batch_size 8 is too large .*batch_size: 2 fits; with accumulate: 4 it"):
+        train(short_recipe(batch_size=8), tmp_path / "run")
+
+
+def test_a_run_can_be_changed_and_resumed_from_the_command_line(run, tmp_path):
+    recipe = REPO / "recipes" / "smoke.yaml"
+    few = ["training.max_epochs=1", "training.epoch_size=4", "training.valid_size=2"]
+    done = program("train", recipe, *few, "training.accumulate=2", "training.ema=0.5", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "at most" not in done.stdout
+    settings = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["training"]
+    assert (settings["accumulate"], settings["ema"]) == (2, 0.5)
+    done = program("train", "--resume", tmp_path / "run", "training.max_epochs=2", "--max-minutes", 5)
+    assert done.returncode == 0, done.stderr
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors")["epoch"] == 1
+    assert program("train").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("training.epochs=2", "training.epochs is not a key that anything reads"),
+        ("trainin.max_epochs=2", "trainin.max_epochs is not a key that anything reads"),
+        ("mixtures.7.share=2", "mixtures.7.share is not a key that anything reads"),
+        ("training.max_epochs=many", "training.max_epochs: Input should be a valid integer"),
+        ("training.max_epochs={", "the value is no YAML"),
+        ("more", "expected key=value"),
+    ],
+)
+def test_a_wrong_change_is_told(change, told):
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        with_changes(short_recipe(), [change])
+
+
+def test_changes_reach_any_depth():
+    changed = with_changes(
+        short_recipe(), ["mixtures.0.share=2.5", "network.design={encoder_blocks: 1, decoder_blocks: 2}"]
+    )
+    assert changed.mixtures[0].share == 2.5
+    assert changed.network.design == SisoOnlyDesign(1, 2)
+    assert with_changes(changed, []) == changed
+
+
+def test_tensorboard_has_scores_by_overlap_examples_and_throughput(tmp_path):
+    recipe = short_recipe(max_epochs=1, valid_size=12, log_steps=1)
+    train(recipe, tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / "logs"), {"audio": 0})
+    events.Reload()
+    scalars = events.Tags()["scalars"]
+    assert {"train/loss_step", "train/mixtures_per_s", "train/share_waiting_for_data", "valid/loss"} <= set(scalars)
+    assert sum(name.startswith("valid/si_sdr_improvement at overlap") for name in scalars) >= 3
+    assert len(events.Tags()["audio"]) == 4 * 3
+    assert 0 <= events.Scalars("train/share_waiting_for_data")[0].value <= 1
 
 
 def test_a_run_can_start_from_a_model(run, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from unbabble.corpora.corpora import Corpora, scan_corpora
@@ -69,6 +70,7 @@ def load_data(recipe: TrainingRecipe, run: Path, processes: Processes = ALONE) -
             num_workers=config.workers,
             persistent_workers=keep_alive,
             drop_last=sizes.epoch_size > sizes.batch_size,
+            pin_memory=torch.cuda.is_available(),
         ),
         DataLoader(valid, batch_size, num_workers=config.workers, persistent_workers=keep_alive),
         None if table is None else DeviceMixer(table),
