@@ -354,6 +354,48 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    comparison: Annotated[Path, typer.Argument(help="YAML of designs and what they have in common.")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs, the test set and the table.")],
+    speech: Annotated[
+        list[Path] | None, typer.Option(help="Corpus folder or manifest, instead of the recipe's.")
+    ] = None,
+    noise: Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Train this design only; may be repeated.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="Train nothing: join what is there.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for the test set and the scores.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train several designs under one budget, score them, and write the table beside the paper's.
+
+    Started again with the same settings, it goes on where it was stopped.
+    """
+    screen = Screen(quiet)
+    with _extra("compare"):
+        from unbabble.training.compare import compare as compare_all
+        from unbabble.training.compare import read_comparison, tabulate
+
+        chosen = read_comparison(comparison)
+        if table:
+            written = tabulate(chosen, out)
+        else:
+            written = compare_all(
+                chosen,
+                out,
+                speech=speech,
+                noise=noise,
+                splits=splits,
+                only=only or (),
+                jobs=jobs,
+                stage=screen.progress,
+            )
+    screen.result(written[0].read_text(encoding="utf-8"))
+    for path in written:
+        screen.result(path)
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],

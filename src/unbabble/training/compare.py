@@ -1,0 +1,161 @@
+"""Several designs trained under one budget and scored on one test set: the paper's table 1 for one's own data."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from unbabble.config import NotNegative, Positive, read_settings, settings
+from unbabble.errors import TrainingError
+from unbabble.evaluation.evaluate import evaluate
+from unbabble.evaluation.report import write_report
+from unbabble.mixing.bank import make_bank, room_recipe_of
+from unbabble.mixing.recipe import most_speakers
+from unbabble.model_folder import CARD
+from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.sets.lists import NAME
+from unbabble.sets.read import read_set
+from unbabble.sets.simulate import simulate
+from unbabble.training.callbacks import LAST
+from unbabble.training.compare_table import write_table
+from unbabble.training.config import TrainingRecipe, read_recipe, with_changes, with_data
+from unbabble.training.fit import train
+
+Progress = Callable[[float, float | None], None]
+Stage = Callable[[str], AbstractContextManager[Progress]]
+Design = MixedDesign | SisoOnlyDesign
+
+
+@settings
+class TestConfig:
+    """The mixtures that all designs are scored on, by the recipe that they are trained by."""
+
+    count: Positive = 3000
+    seed: NotNegative = 1
+    split: str | None = "test"  # null: all speakers
+
+
+@settings
+class Comparison:
+    """Designs by name, and what they have in common. recipe: taken from the folder of this file."""
+
+    recipe: Path
+    designs: Annotated[dict[str, Design], Field(min_length=1)]
+    changes: tuple[str, ...] = ()
+    seeds: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0,)
+    test: TestConfig = TestConfig()
+
+    @model_validator(mode="after")
+    def _named(self) -> "Comparison":
+        for name in self.designs:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"the name {name!r} is none for a folder; expected letters, digits, - _ . +")
+        return self
+
+
+def read_comparison(path: Path) -> Comparison:
+    """Read a comparison file. Raises RecipeError."""
+    comparison = read_settings(Comparison, path)
+    return replace(comparison, recipe=path.absolute().parent / comparison.recipe)
+
+
+def compare(
+    comparison: Comparison,
+    out: Path,
+    *,
+    speech: Sequence[Path] | None = None,
+    noise: Sequence[Path] | None = None,
+    splits: Path | None = None,
+    only: Sequence[str] = (),
+    jobs: int = 1,
+    stage: Stage = lambda _name: nullcontext(lambda _done, _total: None),
+) -> list[Path]:
+    """Train, score and tabulate; what is in ``out`` already is not made again. Returns the table's files.
+
+    speech, noise, splits: instead of the recipe's; only: names of the designs to train now, none for all. The
+    table holds every design that has been scored, wherever it was trained: ``out/runs`` of several machines can
+    be put together. Raises CorpusError, RecipeError, TrainingError, AudioError, OutputError.
+    """
+    unknown = sorted(set(only) - set(comparison.designs))
+    if unknown:
+        raise TrainingError(f"no design called {', '.join(unknown)}; there are {', '.join(comparison.designs)}")
+    recipe = with_data(read_recipe(comparison.recipe), speech, noise, splits)
+    recipe = _with_shared_data(with_changes(recipe, comparison.changes), out, jobs, stage)
+    test = _test_set(comparison.test, recipe, out / "test", jobs, stage)
+    for name in only or comparison.designs:
+        for seed in comparison.seeds:
+            run = run_folder(out, name, seed)
+            network = replace(recipe.network, design=comparison.designs[name])
+            _train(replace(recipe, seed=seed, network=network, model=replace(recipe.model, name=name)), run)
+            found = evaluate(run / "model", read_set(test), run / "scores", name="test", jobs=jobs, stage=stage)
+            write_report(found, run / "scores")
+    return tabulate(comparison, out)
+
+
+def tabulate(comparison: Comparison, out: Path) -> list[Path]:
+    """The table and the curve of all designs that have been scored. Raises TrainingError where there are none."""
+    scored = {
+        name: [folder / "scores" for seed in comparison.seeds if _is_scored(folder := run_folder(out, name, seed))]
+        for name in comparison.designs
+    }
+    there = {name: folders for name, folders in scored.items() if folders}
+    if not there:
+        raise TrainingError(f"{out}: no design has been trained and scored here yet; leave --table out to do so")
+    return write_table({name: (comparison.designs[name], folders) for name, folders in there.items()}, out)
+
+
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    """Of one design and seed."""
+    return out / "runs" / f"{name}-seed{seed}"
+
+
+def _is_scored(run: Path) -> bool:
+    return (run / "scores" / "summary.json").is_file()
+
+
+def _train(recipe: TrainingRecipe, run: Path) -> None:
+    if not (run / "model" / CARD).is_file():
+        train(recipe, run, resume=(run / LAST).exists())
+
+
+def _with_shared_data(recipe: TrainingRecipe, out: Path, jobs: int, stage: Stage) -> TrainingRecipe:
+    """Decoded audio and rooms that all runs share, made once."""
+    rooms = out / "rooms.npz"
+    has_rooms = any(part.recipe.room is not None for part in recipe.mixtures)
+    if has_rooms and not rooms.exists():
+        sample_rate, n_positions = recipe.network.sample_rate, most_speakers(recipe.mixtures) + 1
+        with stage("rooms") as progress:
+            bank = make_bank(
+                room_recipe_of(recipe.mixtures),
+                recipe.data.rooms,
+                n_positions,
+                sample_rate,
+                recipe.seed,
+                jobs,
+                progress,
+            )
+            out.mkdir(parents=True, exist_ok=True)
+            bank.save(rooms)
+    data = replace(recipe.data, cache=recipe.data.cache or out.absolute() / "decoded")
+    return replace(recipe, data=replace(data, bank=rooms.absolute()) if has_rooms else data)
+
+
+def _test_set(config: TestConfig, recipe: TrainingRecipe, folder: Path, jobs: int, stage: Stage) -> Path:
+    """The mixtures to test on, by the recipe's own."""
+    data = recipe.data
+    simulate(
+        data.speech,
+        data.noise,
+        folder,
+        recipe.mixtures,
+        count=config.count,
+        seed=config.seed,
+        splits=data.splits,
+        split=config.split,
+        jobs=jobs,
+        stage=stage,
+    )
+    return folder

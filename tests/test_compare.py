@@ -1,0 +1,105 @@
+"""Comparisons: designs under one budget, stopped and continued, joined from folders, beside the paper's table."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import yaml
+from conftest import REPO, run
+
+from unbabble.errors import RecipeError, TrainingError
+from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.training.compare import compare, read_comparison, tabulate
+from unbabble.training.compare_table import PAPER, markdown, rows_of
+
+
+@pytest.fixture(scope="module")
+def comparison_file(tmp_path_factory):
+    """Three designs of the smoke recipe, trained for a moment."""
+    path = tmp_path_factory.mktemp("comparison") / "few.yaml"
+    changes = ["training.max_epochs=1", "training.epoch_size=4", "training.valid_size=2", "mixtures.1.share=0.001"]
+    few = {
+        "recipe": str(REPO / "recipes" / "smoke.yaml"),
+        "changes": [*changes, "data.rooms=2"],
+        "test": {"count": 3, "split": None},
+        "designs": {
+            "1+0": {"simo_blocks": 1, "siso_blocks": 0},
+            "0+1": {"simo_blocks": 0, "siso_blocks": 1},
+            "siso-1+1": {"encoder_blocks": 1, "decoder_blocks": 1},
+        },
+    }
+    path.write_text(yaml.safe_dump(few, sort_keys=False))
+    return path
+
+
+@pytest.mark.slow
+def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpora):
+    comparison, noise = read_comparison(comparison_file), [corpora[1]]
+    here, there = tmp_path / "here", tmp_path / "there"
+    compare(comparison, here, noise=noise, only=["0+1"])
+    model = here / "runs" / "0+1-seed0" / "model" / "model.json"
+    made = model.stat().st_mtime_ns
+    compare(comparison, there, noise=noise, only=["1+0", "siso-1+1"])
+    shutil.copytree(there / "runs", here / "runs", dirs_exist_ok=True)
+    done = run("compare", comparison_file, "--out", here, "--table")
+    assert done.returncode == 0, done.stderr
+    compare(comparison, here, noise=noise)  # all is there
+    assert model.stat().st_mtime_ns == made
+    rows = json.loads((here / "table.json").read_text())
+    assert [row["name"] for row in rows] == ["1+0", "0+1", "siso-1+1"]
+    assert rows[0]["difference"] is None
+    for row in rows:
+        with (here / "runs" / f"{row['name']}-seed0" / "scores" / "mixtures.csv").open() as file:
+            scores = [float(line["si_sdr"]) for line in csv.DictReader(file)]
+        assert row["si_sdr"]["average"]["mean"] == pytest.approx(sum(scores) / 3)
+        assert row["si_sdr"]["average"]["count"] == 3
+    assert (here / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def write_scores(folder, scores):
+    folder.mkdir(parents=True)
+    lines = [f"{number},{0.1 + 0.3 * (number % 4)},{score}" for number, score in enumerate(scores)]
+    (folder / "mixtures.csv").write_text("\n".join(["id,overlap_ratio,si_sdr", *lines]) + "\n")
+    return folder
+
+
+def test_the_table_has_means_over_runs_and_paired_differences(tmp_path):
+    scored = {
+        "6+0": (MixedDesign(6, 0), [write_scores(tmp_path / "a", [1, 2, 3, 4] * 5)]),
+        "2+4": (
+            MixedDesign(2, 4),
+            [write_scores(tmp_path / "b", [2, 3, 4, 5] * 5), write_scores(tmp_path / "c", [4, 5, 6, 7] * 5)],
+        ),
+        "siso-2+4": (SisoOnlyDesign(2, 4), [write_scores(tmp_path / "d", [1, 2, 3, ""] * 5)]),
+    }
+    first, second, third = rows_of(scored)
+    assert [mean.mean for mean in first.means] == [1, 2, 3, 4, 2.5]
+    assert [mean.mean for mean in second.means] == [3, 4, 5, 6, 4.5]
+    assert (second.n_runs, second.siso_share, second.paper) == (2, pytest.approx(4 / 6), PAPER[2, 4])
+    assert (second.difference.mean, second.difference.low, second.difference.high) == (2, 2, 2)
+    assert third.means[3] is None
+    assert third.means[4].count == 15
+    assert third.difference.mean == 0
+    text = markdown([first, second, third])
+    assert "| 2+4 | 2 | 3.00 (14.6) | 4.00 (10.6) | 5.00 (7.8) | 6.00 (4.9) | 4.50 (9.5) |" in text
+    assert "| siso-2+4 | 1 | 1.00 | 2.00 | 3.00 | none | 2.00 |" in text
+
+
+def test_wrong_comparisons_are_told(comparison_file, tmp_path):
+    comparison = read_comparison(comparison_file)
+    with pytest.raises(TrainingError, match=r"no design called 9\+9; there are 1\+0, 0\+1, siso-1\+1"):
+        compare(comparison, tmp_path, only=["9+9"])
+    with pytest.raises(TrainingError, match="no design has been trained"):
+        tabulate(comparison, tmp_path)
+    (tmp_path / "wrong.yaml").write_text("recipe: paper.yaml\ndesigns: {../up: {simo_blocks: 1, siso_blocks: 1}}")
+    with pytest.raises(RecipeError, match="is none for a folder"):
+        read_comparison(tmp_path / "wrong.yaml")
+
+
+def test_the_comparison_of_the_repo_is_the_papers_table_and_more():
+    comparison = read_comparison(REPO / "recipes" / "table1.yaml")
+    mixed = [design for design in comparison.designs.values() if isinstance(design, MixedDesign)]
+    assert [(design.simo_blocks, design.siso_blocks) for design in mixed] == list(PAPER)
+    assert len(comparison.designs) == 10
+    assert comparison.recipe == REPO / "recipes" / "paper.yaml"
