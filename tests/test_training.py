@@ -189,11 +189,11 @@ def test_tensorboard_has_scores_by_overlap_examples_and_throughput(tmp_path):
 
 def test_a_run_can_start_from_a_model(run, tmp_path):
     still = short_recipe(max_epochs=1, learning_rate=1e-12)
-    model = train(still, tmp_path / "run", start=run / "model")
+    model = train(with_changes(still, [f"training.start={run / 'model'}"]), tmp_path / "run")
     one, other = (load_file(folder / "weights.safetensors") for folder in (run / "model", model))
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
     with pytest.raises(ModelError, match="another network"):
-        train(still, tmp_path / "other", start="default")
+        train(with_changes(still, ["training.start=default"]), tmp_path / "other")
 
 
 def test_training_stops_when_nothing_gets_better(tmp_path):

@@ -39,9 +39,6 @@ def main() -> None:
     except UnbabbleError as error:
         screen.complain(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        screen.say("error: interrupted")
-        sys.exit(130)
 
 
 class Screen:
@@ -293,8 +290,10 @@ def train(
         chosen = read_recipe(Path(changes.pop(0))) if resume is None else read_run_recipe(resume)
         if max_minutes is not None:
             changes.append(f"training.max_minutes={max_minutes}")
+        if start is not None:
+            changes.append(f"training.start={start}")
         chosen = with_changes(with_data(chosen, speech, noise, splits), changes)
-        model = train_by(chosen, resume or out, resume is not None, start)
+        model = train_by(chosen, resume or out, resume is not None)
     if model is not None:  # only one of several processes has it
         print(model)
 

@@ -72,6 +72,7 @@ class CosineSchedule:
 class TrainingConfig:
     """How the weights are found. Defaults after the authors' configuration."""
 
+    start: str | None = None  # model whose weights the run begins with: a bundled one's name, or a folder
     loss: Literal["snr", "si_sdr"] = "snr"
     batch_size: Positive = 4
     learning_rate: PositiveFloat = 1e-3

@@ -27,13 +27,12 @@ from unbabble.training.task import SeparationTask
 RECIPE = "recipe.yaml"
 
 
-def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | Path | None = None) -> Path | None:
+def train(recipe: TrainingRecipe, run: Path, resume: bool = False) -> Path | None:
     """Train by the recipe and export the best weights; returns the model folder, ``run/model``.
 
     Under torchrun, all processes train one network, each on its part of every batch; the first of them exports,
     the others return None. run: its folder gets checkpoints, logs and the recipe; resume: go on from its last
-    checkpoint; start: a model whose weights the run starts from, by name or folder. Raises CorpusError,
-    AudioError, TrainingError, ModelError, OutputError.
+    checkpoint. Raises CorpusError, AudioError, TrainingError, ModelError, OutputError.
     """
     processes = Processes.of_environment()
     processes.share_of(recipe.training.batch_size)
@@ -44,8 +43,8 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False, start: str | 
     console = Console(quiet=not processes.first)
     lightning.seed_everything(recipe.seed, verbose=False)
     network = SeparationNetwork(recipe.network)
-    if start is not None:
-        network.load_state_dict(read_weights_of_model(start, recipe.network))
+    if recipe.training.start is not None and not resume:
+        network.load_state_dict(read_weights_of_model(recipe.training.start, recipe.network))
     if recipe.training.compile:
         network.compile()
     console.print("decoding speech and making rooms ...")
