@@ -293,7 +293,7 @@ def train(
         if start is not None:
             changes.append(f"training.start={start}")
         chosen = with_changes(with_data(chosen, speech, noise, splits), changes)
-        model = train_by(chosen, resume or out, resume is not None)
+        model = train_by(chosen, resume or out, resume is not None, Screen().progress)
     if model is not None:  # only one of several processes has it
         print(model)
 

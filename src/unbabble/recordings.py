@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,6 +23,7 @@ from unbabble.audio import (
 )
 from unbabble.errors import AudioError, ModelError, OutputError, UnbabbleError
 from unbabble.output import UNFINISHED, whole_folder, writing
+from unbabble.progress import Progress, unwatched
 from unbabble.separator import Separator
 
 Samples = NDArray[np.float32]
@@ -51,9 +52,6 @@ class Outcome:
     summary: dict[str, Any] | None = None
     error: UnbabbleError | None = None
     notices: tuple[str, ...] = ()
-
-
-Progress = Callable[[float, float | None], None]  # is told the seconds done, and of how many if that is known
 
 
 def separate(
@@ -96,7 +94,7 @@ def run_job(
     separator: Separator,
     audio_format: Format = "wav",
     n_sources: int | None = None,
-    progress: Progress = lambda _done, _total: None,
+    progress: Progress = unwatched,
 ) -> Outcome:
     """Separate one recording and write its tracks and sidecar, whole or not at all."""
     if job.error is not None:

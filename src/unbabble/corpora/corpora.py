@@ -1,6 +1,6 @@
 """The speech and the noise of one purpose, and the parts of both that a split takes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from unbabble.corpora.corpus import Corpus
 from unbabble.corpora.scan import scan_noise, scan_speech
 from unbabble.corpora.splits import read_splits
 from unbabble.errors import CorpusError
+from unbabble.progress import Progress, unwatched
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def scan_corpora(
     speech: Sequence[Path],
     noise: Sequence[Path],
     cache: Path | None = None,
-    progress: Callable[[float, float | None], None] = lambda _done, _total: None,
+    progress: Progress = unwatched,
 ) -> Corpora:
     """Scan folders and manifests; cache: folder of what to remember for the next time. Raises CorpusError."""
 

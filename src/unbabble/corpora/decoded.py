@@ -1,7 +1,6 @@
 """Decoded audio, kept as 16-bit samples: in memory, or in a folder of files that processes share."""
 
 import hashlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from unbabble.audio import read_mono
 from unbabble.corpora.corpus import Corpus
 from unbabble.output import write_whole, writing
+from unbabble.progress import Progress, unwatched
 
 Samples = NDArray[np.float32]
 
@@ -37,9 +37,7 @@ class DecodedAudio:
         stop = None if length is None else start + length
         return self._samples(path)[start:stop].astype(np.float32) / np.float32(32768)
 
-    def load(
-        self, corpus: Corpus, jobs: int = 4, progress: Callable[[float, float | None], None] = lambda *_: None
-    ) -> None:
+    def load(self, corpus: Corpus, jobs: int = 4, progress: Progress = unwatched) -> None:
         """Decode a whole corpus beforehand."""
         paths = [recording.path for recording in corpus.recordings]
         with ThreadPoolExecutor(jobs) as pool:

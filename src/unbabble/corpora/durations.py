@@ -1,7 +1,7 @@
 """How long many files are, without decoding them, and the cache that spares opening them again."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +11,11 @@ import av
 from unbabble.audio import DECODE_ERRORS, SHORTEST_S, check_end, declares_length, open_recording
 from unbabble.errors import AudioError
 from unbabble.output import write_whole, writing
+from unbabble.progress import Progress
 
 CHECKED_SUFFIXES = (".wav", ".flac")  # whose ends show whether they are whole
 COUNTED_SUFFIXES = (".mp3", ".aac")  # their headers lack the length, guess it or are wrong
 PADDING_S = 0.1  # at most, what an encoder adds to fill its packets
-Progress = Callable[[int, int], None]  # files done, files in all
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbabble.corpora.corpus import Corpus, Recording, check_disjoint
-from unbabble.corpora.durations import Progress, measure_durations
+from unbabble.corpora.durations import measure_durations
 from unbabble.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
 from unbabble.corpora.readers import NOISE_LAYOUTS, SPEECH_LAYOUTS, Found, Reader, find_files
 from unbabble.errors import CorpusError
+from unbabble.progress import Progress, unwatched
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,13 @@ class Scan:
     unreadable: tuple[str, ...]  # one line each: path and reason
 
 
-def _unwatched(done: int, total: int) -> None:
-    pass
-
-
 def scan_speech(
     sources: Sequence[Path],
     *,
     layout: str = "auto",
     cache: Path | None = None,
     jobs: int | None = None,
-    progress: Progress = _unwatched,
+    progress: Progress = unwatched,
 ) -> Scan:
     """The speech in ``sources``: corpus folders, and manifests (.csv, .jsonl), which are taken as they are.
 
@@ -52,7 +49,7 @@ def scan_noise(
     layout: str = "auto",
     cache: Path | None = None,
     jobs: int | None = None,
-    progress: Progress = _unwatched,
+    progress: Progress = unwatched,
 ) -> Scan:
     """The noise in ``sources``, as ``scan_speech``, with the layouts in NOISE_LAYOUTS."""
     return _scan(sources, NOISE_LAYOUTS, layout, cache, jobs, progress)

@@ -2,8 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +20,9 @@ from unbabble.evaluation.speed import Speed, measure_speed
 from unbabble.evaluation.summary import Table, summarise
 from unbabble.model_folder import ModelFolder, open_model
 from unbabble.parallel import in_parallel
+from unbabble.progress import Stage, unwatched_stage
 from unbabble.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
-
-Progress = Callable[[float, float | None], None]
-Stage = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def evaluate(
     speakers: int | None = None,
     limit: int | None = None,
     jobs: int = 1,
-    stage: Stage = lambda _name: nullcontext(lambda _done, _total: None),
+    stage: Stage = unwatched_stage,
 ) -> Evaluation:
     """Separate and score a set of mixtures; ``out/mixtures.csv`` grows while that goes on.
 

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from unbabble.mixing.recipe import Mixtures, RoomRecipe, most_speakers
 from unbabble.mixing.rooms import Response, draw_room, impulse_responses
 from unbabble.output import whole_file
 from unbabble.parallel import in_parallel
+from unbabble.progress import Progress, unwatched
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def make_bank(
     sample_rate: int,
     seed: int,
     jobs: int = 1,
-    progress: Callable[[float, float | None], None] = lambda _done, _total: None,
+    progress: Progress = unwatched,
 ) -> RoomBank:
     """Many rooms at once; the same for any number of jobs. Raises CorpusError."""
     made = []

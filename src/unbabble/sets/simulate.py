@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from unbabble.config import dump_settings
@@ -14,14 +13,12 @@ from unbabble.mixing.draw import Draw
 from unbabble.mixing.recipe import Mixtures
 from unbabble.mixing.render import Renderer
 from unbabble.output import writing
+from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import read_list
 from unbabble.sets.write import Plans, write_set
 
 PREVIEW = "preview.html"
 KEPT_RECORDINGS = 64  # decoded files held in memory by each process
-
-Progress = Callable[[float, float | None], None]
-Stage = Callable[[str], AbstractContextManager[Progress]]
 
 
 def simulate(
@@ -40,7 +37,7 @@ def simulate(
     audio_format: str = "flac",
     dry: bool = False,
     preview: int = 0,
-    stage: Stage = lambda _name: nullcontext(lambda _done, _total: None),
+    stage: Stage = unwatched_stage,
     notice: Callable[[str], None] = lambda _text: None,
 ) -> list[Path]:
     """Write ``count`` drawn mixtures, or those of a list, and a page that shows some; returns what was written.

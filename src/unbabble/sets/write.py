@@ -19,6 +19,7 @@ from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
 from unbabble.output import UNFINISHED, whole_folder, write_whole, writing
 from unbabble.parallel import in_parallel
+from unbabble.progress import Progress, unwatched
 from unbabble.sets.read import MANIFEST
 
 FORMATS = ("flac", "wav")
@@ -78,7 +79,7 @@ def write_set(
     audio_format: str = "flac",
     dry: bool = False,
     jobs: int = 1,
-    progress: Callable[[float, float | None], None] = lambda _done, _total: None,
+    progress: Progress = unwatched,
 ) -> Path:
     """Write mixtures and their truths, one folder each, and a manifest of them.
 

@@ -1,7 +1,6 @@
 """Several designs trained under one budget and scored on one test set: the paper's table 1 for one's own data."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ from unbabble.mixing.bank import make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
 from unbabble.model_folder import CARD
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
@@ -24,8 +24,6 @@ from unbabble.training.compare_table import write_table
 from unbabble.training.config import TrainingRecipe, read_recipe, with_changes, with_data
 from unbabble.training.fit import train
 
-Progress = Callable[[float, float | None], None]
-Stage = Callable[[str], AbstractContextManager[Progress]]
 Design = MixedDesign | SisoOnlyDesign
 
 
@@ -71,7 +69,7 @@ def compare(
     splits: Path | None = None,
     only: Sequence[str] = (),
     jobs: int = 1,
-    stage: Stage = lambda _name: nullcontext(lambda _done, _total: None),
+    stage: Stage = unwatched_stage,
 ) -> list[Path]:
     """Train, score and tabulate; what is in ``out`` already is not made again. Returns the table's files.
 
@@ -89,7 +87,7 @@ def compare(
         for seed in comparison.seeds:
             run = run_folder(out, name, seed)
             network = replace(recipe.network, design=comparison.designs[name])
-            _train(replace(recipe, seed=seed, network=network, model=replace(recipe.model, name=name)), run)
+            _train(replace(recipe, seed=seed, network=network, model=replace(recipe.model, name=name)), run, stage)
             found = evaluate(run / "model", read_set(test), run / "scores", name="test", jobs=jobs, stage=stage)
             write_report(found, run / "scores")
     return tabulate(comparison, out)
@@ -116,9 +114,9 @@ def _is_scored(run: Path) -> bool:
     return (run / "scores" / "summary.json").is_file()
 
 
-def _train(recipe: TrainingRecipe, run: Path) -> None:
+def _train(recipe: TrainingRecipe, run: Path, stage: Stage) -> None:
     if not (run / "model" / CARD).is_file():
-        train(recipe, run, resume=(run / LAST).exists())
+        train(recipe, run, (run / LAST).exists(), stage)
 
 
 def _with_shared_data(recipe: TrainingRecipe, out: Path, jobs: int, stage: Stage) -> TrainingRecipe:

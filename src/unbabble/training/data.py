@@ -16,6 +16,7 @@ from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms, make_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Mixtures, most_speakers
+from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.read import read_set
 from unbabble.training.config import DataConfig, SetConfig, TrainingRecipe
 from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler, SetDataset
@@ -38,13 +39,15 @@ class TrainingData:
     notices: tuple[str, ...]
 
 
-def load_data(recipe: TrainingRecipe, run: Path, processes: Processes = ALONE) -> TrainingData:
+def load_data(
+    recipe: TrainingRecipe, run: Path, processes: Processes = ALONE, stage: Stage = unwatched_stage
+) -> TrainingData:
     """Scan and decode the corpora, make the rooms, and set up both loaders.
 
     run: folder for what the scan remembers and for decoded audio; processes: all that train together, each on
-    its part of every batch. Raises CorpusError, AudioError, TrainingError.
+    its part of every batch; stage: told what goes on. Raises CorpusError, AudioError, TrainingError.
     """
-    config, sizes, material = recipe.data, recipe.training, _Material(recipe, run)
+    config, sizes, material = recipe.data, recipe.training, _Material(recipe, run, stage)
     table = None
     if config.train_set is not None:
         train: Dataset[Any] = material.on_disk(config.train_set, sizes.epoch_size)
@@ -81,20 +84,22 @@ def load_data(recipe: TrainingRecipe, run: Path, processes: Processes = ALONE) -
 class _Material:
     """Speech, noise, decoded audio and rooms of a recipe, made when first asked for."""
 
-    def __init__(self, recipe: TrainingRecipe, run: Path) -> None:
-        self.recipe, self.run = recipe, run
+    def __init__(self, recipe: TrainingRecipe, run: Path, stage: Stage) -> None:
+        self.recipe, self.run, self.stage = recipe, run, stage
         self.notices: tuple[str, ...] = ()
 
     @cached_property
     def corpora(self) -> dict[str, Corpora]:
         """Those of the train and of the valid split; the speech to train on is decoded."""
         config = self.recipe.data
-        everything = scan_corpora(config.speech, config.noise, self.run / "scan")
+        with self.stage("scanning") as progress:
+            everything = scan_corpora(config.speech, config.noise, self.run / "scan", progress)
         splits = dict(zip(("train", "valid"), split_corpora(everything, config, self.recipe.seed), strict=True))
         speech = splits["train"].speech
         for corpora in splits.values():
             for corpus in (corpora.speech, *([corpora.noise] if corpora.noise else [])):
-                self.audio.load(corpus)
+                with self.stage("decoding") as progress:
+                    self.audio.load(corpus, progress=progress)
         self.notices = (
             *(f"left out: {line}" for line in everything.unreadable),
             f"{speech.hours:.2f} h of {len(speech.names)} speakers to train on",
@@ -114,10 +119,11 @@ class _Material:
         jobs, seed = min(os.cpu_count() or 1, config.rooms), 3 * self.recipe.seed + ROOM_SEED
         recipes = {part.recipe.room for part in mixtures if part.recipe.room is not None}
         sample_rate, n_positions = self.recipe.network.sample_rate, most_speakers(mixtures) + 1
-        return Rooms(
-            sample_rate,
-            {room: make_bank(room, config.rooms, n_positions, sample_rate, seed, jobs) for room in recipes},
-        )
+        banks = {}
+        for room in recipes:
+            with self.stage("rooms") as progress:
+                banks[room] = make_bank(room, config.rooms, n_positions, sample_rate, seed, jobs, progress)
+        return Rooms(sample_rate, banks)
 
     def mixer(self, split: str, mixtures: Mixtures, seed: int) -> Mixer:
         corpora = self.corpora[split]

@@ -15,6 +15,7 @@ from unbabble.config import dump_settings, parse_settings
 from unbabble.errors import TrainingError
 from unbabble.networks.network import SeparationNetwork
 from unbabble.output import write_whole, writing
+from unbabble.progress import Stage, unwatched_stage
 from unbabble.training.callbacks import BEST, LAST, callbacks_of
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
 from unbabble.training.config import TrainingRecipe
@@ -27,12 +28,13 @@ from unbabble.training.task import SeparationTask
 RECIPE = "recipe.yaml"
 
 
-def train(recipe: TrainingRecipe, run: Path, resume: bool = False) -> Path | None:
+def train(recipe: TrainingRecipe, run: Path, resume: bool = False, stage: Stage = unwatched_stage) -> Path | None:
     """Train by the recipe and export the best weights; returns the model folder, ``run/model``.
 
     Under torchrun, all processes train one network, each on its part of every batch; the first of them exports,
     the others return None. run: its folder gets checkpoints, logs and the recipe; resume: go on from its last
-    checkpoint. Raises CorpusError, AudioError, TrainingError, ModelError, OutputError.
+    checkpoint; stage: told what goes on before. Raises CorpusError, AudioError, TrainingError, ModelError,
+    OutputError.
     """
     processes = Processes.of_environment()
     processes.share_of(recipe.training.batch_size)
@@ -47,8 +49,7 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False) -> Path | Non
         network.load_state_dict(read_weights_of_model(recipe.training.start, recipe.network))
     if recipe.training.compile:
         network.compile()
-    console.print("decoding speech and making rooms ...")
-    data = load_data(recipe, run, processes)
+    data = load_data(recipe, run, processes, stage)
     for notice in (*data.notices, f"network of {network.n_parameters / 1e6:.2f} M parameters"):
         console.print(notice, highlight=False)
     if processes.first:
