@@ -1,0 +1,231 @@
+"""Training steps a second of the paper's networks, beside other implementations and the floor of the hardware.
+
+    python benchmarks/train_speed.py [--device cuda] [--batches 1 4 16] [--precisions fp32 bf16]
+
+One step is forward, loss, backward, clipping and Adam on mixtures of 4 s at 16 kHz that lie on the device. Measured
+in turn, round after round, so that what disturbs the machine disturbs all alike; the table has medians, in utterances
+a second, and ratios within a round. Compared with the plainest implementation of the SIMO-only network that PyTorch
+allows (Plain, below), and with asteroid's DPRNNTasNet of the same sizes where it is installed:
+
+    pip install --no-deps asteroid asteroid-filterbanks requests huggingface_hub
+
+Floors: the time that the multiply-accumulates of a step (three times those of the forward pass) take at the rate that
+this device reaches in large matrix products, and the time to write and read once, at the rate of a copy, all that the
+forward pass keeps for the backward pass. No implementation can be faster than the larger of the two.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unbabble.evaluation.complexity import macs_per_second
+from unbabble.networks.loss import permutation_invariant_loss, snr
+from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+
+SECONDS, RATE = 4, 16000
+DESIGNS = {"6+0": MixedDesign(6, 0), "2+4": MixedDesign(2, 4), "siso-2+4": SisoOnlyDesign(2, 4)}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Plain(nn.Module):
+    """The SIMO-only network of the paper, written down without a thought for speed."""
+
+    def __init__(self, filters: int = 64, hidden: int = 128, blocks: int = 6, chunk: int = 100) -> None:
+        super().__init__()
+        self.chunk = chunk
+        self.encoder = nn.Conv1d(1, filters, 32, 16, padding=16, bias=False)
+        self.decoder = nn.ConvTranspose1d(filters, 1, 32, 16, padding=16, bias=False)
+        self.norm = nn.GroupNorm(1, filters)
+        self.bottleneck = nn.Conv1d(filters, filters, 1)
+        self.paths = nn.ModuleList(
+            nn.ModuleList(
+                (
+                    nn.LSTM(filters, hidden, batch_first=True, bidirectional=True),
+                    nn.Linear(2 * hidden, filters),
+                    nn.GroupNorm(1, filters),
+                )
+            )
+            for _ in range(2 * blocks)
+        )
+        self.heads = nn.Conv2d(filters, 2 * filters, 1)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        frames = self.encoder(mixture.unsqueeze(1))
+        batch, filters, n_frames = frames.shape
+        chunks = functional.unfold(
+            self.bottleneck(self.norm(frames)).unsqueeze(-1), (self.chunk, 1), padding=(self.chunk, 0), stride=50
+        )
+        x = chunks.reshape(batch, filters, self.chunk, -1)
+        for number, (rnn, back, norm) in enumerate(self.paths):
+            y = x.permute(0, 3, 2, 1) if number % 2 == 0 else x.permute(0, 2, 3, 1)
+            sequences = y.reshape(-1, y.shape[2], filters)
+            y = back(rnn(sequences)[0]).reshape(y.shape)
+            x = x + norm(y.permute(0, 3, 2, 1) if number % 2 == 0 else y.permute(0, 3, 1, 2))
+        x = self.heads(functional.relu(x)).reshape(2 * batch, filters * self.chunk, -1)
+        merged = functional.fold(x, (n_frames, 1), (self.chunk, 1), padding=(self.chunk, 0), stride=50)
+        masks = functional.relu(merged.reshape(batch, 2, filters, n_frames))
+        tracks = self.decoder((masks * frames.unsqueeze(1)).reshape(-1, filters, n_frames))
+        return tracks.reshape(batch, 2, -1)
+
+
+def main() -> None:
+    options = parse()
+    device = torch.device(options.device)
+    print(describe(device) + f"; {options.rounds} rounds of {options.steps} steps\n")
+    print(
+        "| precision | batch | network | utterances / s | floor: arithmetic | floor: memory | / plain | / asteroid |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    figures = []
+    for precision in options.precisions:
+        hardware = measure_hardware(device, TYPES[precision])
+        for batch in options.batches:
+            for row in measure(networks(), batch, precision, device, options, hardware):
+                figures.append({"precision": precision, "batch": batch, **row})
+                ratios = " | ".join(f"{row[name]:.2f}" if name in row else "" for name in ("to_plain", "to_asteroid"))
+                floors = " | ".join(f"{row[name]:.0f}" if name in row else "" for name in ("arithmetic", "memory"))
+                speed = f"{row['network']} | {row['utterances_per_s']:.2f}"
+                print(f"| {precision} | {batch} | {speed} | {floors} | {ratios} |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--precisions", nargs="+", choices=TYPES, default=["fp32"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2, help="in a round, for each network")
+    parser.add_argument("--compile", action="store_true", help="torch.compile our networks")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    return parser.parse_args()
+
+
+def networks() -> dict[str, nn.Module]:
+    made: dict[str, nn.Module] = {name: SeparationNetwork(NetworkConfig(design)) for name, design in DESIGNS.items()}
+    made["plain 6+0"] = Plain()
+    try:
+        from asteroid.models import DPRNNTasNet
+    except ImportError:
+        return made
+    sizes = {"bn_chan": 64, "hid_size": 128, "chunk_size": 100, "n_repeats": 6, "n_filters": 64}
+    made["asteroid 6+0"] = DPRNNTasNet(2, **sizes, kernel_size=32, stride=16, mask_act="relu", sample_rate=RATE)
+    return made
+
+
+def measure(
+    networks: dict[str, nn.Module],
+    batch: int,
+    precision: str,
+    device: torch.device,
+    options: argparse.Namespace,
+    hardware: tuple[float, float],
+) -> list[dict[str, Any]]:
+    """Utterances a second of every network, and what the hardware would allow ours."""
+    sources = torch.randn(batch, 2, SECONDS * RATE, device=device)
+    steps = {name: make_step(network.to(device), sources, precision) for name, network in networks.items()}
+    if options.compile:
+        for name in DESIGNS:
+            networks[name].compile()
+    for step in steps.values():
+        step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(options.rounds):
+        for name, step in steps.items():
+            settle(device)
+            started = time.perf_counter()
+            for _ in range(options.steps):
+                step()
+            settle(device)
+            times[name].append((time.perf_counter() - started) / options.steps)
+    rows = []
+    for name, network in networks.items():
+        row: dict[str, Any] = {"network": name, "utterances_per_s": batch / statistics.median(times[name])}
+        for other in ("plain", "asteroid"):
+            if f"{other} 6+0" in times and name in DESIGNS:
+                pairs = zip(times[f"{other} 6+0"], times[name], strict=True)
+                row[f"to_{other}"] = statistics.median(theirs / ours for theirs, ours in pairs)
+        if name in DESIGNS:
+            row |= floors(network, sources, precision, hardware)
+        rows.append(row)
+    return rows
+
+
+def make_step(network: nn.Module, sources: Tensor, precision: str) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(network.parameters(), 1e-4)
+    mixture = sources.sum(1)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(sources.device, precision):
+            estimates = network(mixture)
+        losses, _ = permutation_invariant_loss(estimates.float()[..., : mixture.shape[-1]], sources, snr)
+        losses.mean().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+
+    return step
+
+
+def floors(network: nn.Module, sources: Tensor, precision: str, hardware: tuple[float, float]) -> dict[str, float]:
+    """Utterances a second at the rate of the hardware's arithmetic, and of its memory."""
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), autocast(sources.device, precision):
+        network(sources.sum(1))
+    macs = 3 * SECONDS * macs_per_second(network.config, 2)
+    macs_a_second, bytes_a_second = hardware
+    return {"arithmetic": macs_a_second / macs, "memory": len(sources) * bytes_a_second / (2 * kept)}
+
+
+def measure_hardware(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """Multiply-accumulates a second in large matrix products, and bytes a second that a copy reads and writes."""
+    size = 8192 if device.type == "cuda" else 2048
+    matrix = torch.randn(size, size, device=device).to(dtype)
+    block = torch.empty(2**28 if device.type == "cuda" else 2**26, device=device)
+    return size**3 / fastest(lambda: matrix @ matrix, device), 2 * 4 * block.numel() / fastest(block.clone, device)
+
+
+def fastest(work: Callable[[], Any], device: torch.device) -> float:
+    taken = []
+    for _ in range(5):
+        settle(device)
+        started = time.perf_counter()
+        work()
+        settle(device)
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, TYPES[precision])
+
+
+def settle(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def describe(device: torch.device) -> str:
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return f"{platform.machine()}, {name}, PyTorch {torch.__version__}"
+
+
+if __name__ == "__main__":
+    main()
