@@ -1,8 +1,11 @@
 """Signals, corpora and model folders that tests share. Nothing here needs data from outside the repo."""
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import soundfile
 import torch
 from hypothesis import settings
 
+from unbabble.cli import main
 from unbabble.networks.frontend import TasNetConfig
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.config import ModelConfig, TrainingRecipe
@@ -42,6 +46,17 @@ def run(*args, **kwargs) -> subprocess.CompletedProcess:
     """The program, as a user starts it."""
     command = [sys.executable, "-m", "unbabble", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def run_here(*args) -> subprocess.CompletedProcess:
+    """The program in this process, which spares it the start."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with mock.patch.object(sys, "argv", ["unbabble", *map(str, args)]), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    return subprocess.CompletedProcess(args, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
 def one_line_error(done, *parts) -> None:

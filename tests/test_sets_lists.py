@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, one_line_error, run
+from conftest import RATE, one_line_error, run_here
 
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.errors import CorpusError
@@ -132,22 +132,22 @@ def test_a_wrong_list_is_told(libri):
 def test_the_program_renders_the_part_of_a_list_that_a_split_has(libri):
     (libri / "splits.json").write_text('{"train": {"libri": ["1"]}, "test": {"libri": ["1", "4"], "noise": ["n14"]}}')
     shared = ["--speech", libri / "speech", "--noise", libri / "noise", "--list", listed(libri, ENTRY)]
-    done = run("simulate", *shared, "--splits", libri / "splits.json", "--split", "test", "--out", libri / "out")
+    done = run_here("simulate", *shared, "--splits", libri / "splits.json", "--split", "test", "--out", libri / "out")
     assert done.returncode == 1
     one_line_error(done, "speaker '1' is in two splits")
     (libri / "splits.json").write_text('{"train": {"libri": ["1"]}, "test": {"libri": ["4"], "noise": ["n14"]}}')
-    done = run("simulate", *shared, "--splits", libri / "splits.json", "--split", "test", "--out", libri / "out")
+    done = run_here("simulate", *shared, "--splits", libri / "splits.json", "--split", "test", "--out", libri / "out")
     one_line_error(done, "every mixture has speakers of other splits")
     theirs = {**ENTRY, "id": "val0008", "speech": ["4-5-0006", "4-5-0006"]}
     both = [*shared[:4], "--list", listed(libri, ENTRY, theirs)]
-    done = run("simulate", *both, "--splits", libri / "splits.json", "--split", "test", "--out", libri / "part")
+    done = run_here("simulate", *both, "--splits", libri / "splits.json", "--split", "test", "--out", libri / "part")
     assert "left out 1 of 2 mixtures" in done.stderr
     assert [path.parent.name for path in (libri / "part").glob("*/mixture.flac")] == ["val0008"]
     listed(libri, ENTRY)
-    done = run("simulate", *shared, "--out", libri / "out")
+    done = run_here("simulate", *shared, "--out", libri / "out")
     assert done.returncode == 0, done.stderr
     assert (libri / "out" / "val0007" / "source2.flac").is_file()
-    done = run(
+    done = run_here(
         "simulate", *shared[:4], "--list", listed(libri, {**ENTRY, "speech": ["1-2-0003", "x"]}), "--out", libri / "b"
     )
     assert done.returncode == 1

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from conftest import RATE, one_line_error, run
+from conftest import RATE, one_line_error, run_here
 
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
@@ -90,7 +90,7 @@ def test_a_set_is_read_back_as_it_was_made(corpora, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(corpora, tmp_path, quick_recipe):
     settings = ["--speech", corpora[0], "--noise", corpora[1], "--recipe", quick_recipe, "--count", 200]
-    assert run("simulate", *settings, "--out", tmp_path / "whole").returncode == 0
+    assert run_here("simulate", *settings, "--out", tmp_path / "whole").returncode == 0
     command = [sys.executable, "-m", "unbabble", "simulate", *map(str, settings), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
@@ -102,7 +102,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(corpora, tmp_path,
     assert 5 < len(done) < 200
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
     first = (tmp_path / "out" / "000002").stat().st_mtime_ns
-    assert run("simulate", *settings, "--out", tmp_path / "out").returncode == 0
+    assert run_here("simulate", *settings, "--out", tmp_path / "out").returncode == 0
     assert (tmp_path / "out" / "000002").stat().st_mtime_ns == first  # not made again
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(corpora, tmp_path,
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     code = "import os, sys, time\nfrom unbabble.parallel import in_parallel\n"
-    code += "def work(number):\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+    code += "def work(number):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
     code += "if __name__ == '__main__':\n    list(in_parallel(work, range(2), 2))\n"
     (tmp_path / "program.py").write_text(code)
     process = subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True)
@@ -159,7 +159,7 @@ def test_unreadable_recordings_are_named_and_left_out(corpora, tmp_path):
     shutil.copytree(corpora[0], tmp_path / "speech")
     (tmp_path / "speech" / "ann" / "words.wav").write_text("not audio")
     out = tmp_path / "out"
-    done = run("simulate", "--speech", tmp_path / "speech", "--noise", corpora[1], "--out", out, "--count", 1)
+    done = run_here("simulate", "--speech", tmp_path / "speech", "--noise", corpora[1], "--out", out, "--count", 1)
     assert done.returncode == 0, done.stderr
     assert "note: left out: " in done.stderr
     assert "words.wav" in done.stderr
@@ -168,32 +168,32 @@ def test_unreadable_recordings_are_named_and_left_out(corpora, tmp_path):
 
 def test_the_program_says_what_is_wrong(corpora, tmp_path, quick_recipe):
     out = tmp_path / "out"
-    done = run("simulate", "--speech", tmp_path / "none", "--out", out, "--count", 3)
+    done = run_here("simulate", "--speech", tmp_path / "none", "--out", out, "--count", 3)
     assert done.returncode == 1
     one_line_error(done, "none: no such folder")
-    assert run("simulate", "--speech", corpora[0], "--out", out).returncode == 2
-    assert run("simulate", "--speech", corpora[0], "--out", out, "--count", 1, "--format", "mp3").returncode == 2
+    assert run_here("simulate", "--speech", corpora[0], "--out", out).returncode == 2
+    assert run_here("simulate", "--speech", corpora[0], "--out", out, "--count", 1, "--format", "mp3").returncode == 2
     lonely = tmp_path / "lonely"
     shutil.copytree(corpora[0] / "ann", lonely / "ann")
-    done = run("simulate", "--speech", lonely, "--noise", corpora[1], "--out", out, "--count", 1)
+    done = run_here("simulate", "--speech", lonely, "--noise", corpora[1], "--out", out, "--count", 1)
     assert done.returncode == 1
     one_line_error(done, "need 2 speakers, but there is only ann")
 
 
 def test_a_corpus_and_rooms_can_be_made_first(corpora, tmp_path, quick_recipe):
     speech, out = tmp_path / "speech.jsonl", tmp_path / "out"
-    done = run("corpus", corpora[0], "--out", speech)
+    done = run_here("corpus", corpora[0], "--out", speech)
     assert done.stdout.strip() == f"{speech}: 3 speakers, 6 recordings, 0.0 h"
     parts = [{"share": 1, "recipe": {"duration_s": 0.5, "room": {"length_m": [3, 4], "t60_s": [0.1, 0.2]}}}]
     (tmp_path / "roomy.yaml").write_text(yaml.safe_dump({"mixtures": parts}))
     rooms = ["--recipe", tmp_path / "roomy.yaml"]
-    assert run("rooms", *rooms, "--count", 4, "--out", tmp_path / "rooms.npz").returncode == 0
+    assert run_here("rooms", *rooms, "--count", 4, "--out", tmp_path / "rooms.npz").returncode == 0
     mixtures = ["--speech", speech, "--noise", corpora[1], "--out", out, "--count", 6]
-    done = run("simulate", *mixtures, *rooms, "--rooms", tmp_path / "rooms.npz")
+    done = run_here("simulate", *mixtures, *rooms, "--rooms", tmp_path / "rooms.npz")
     assert done.returncode == 0, done.stderr
     sizes = {tuple(row["room_size_m"]) for row in rows_of(out)}
     assert 1 < len(sizes) <= 4
-    done = run("simulate", *mixtures, "--recipe", quick_recipe, "--rooms", tmp_path / "rooms.npz")
+    done = run_here("simulate", *mixtures, "--recipe", quick_recipe, "--rooms", tmp_path / "rooms.npz")
     assert done.returncode == 1
     one_line_error(done, "the mixtures have 0")
 
@@ -201,7 +201,7 @@ def test_a_corpus_and_rooms_can_be_made_first(corpora, tmp_path, quick_recipe):
 def test_a_manifest_names_unreadable_files_and_ends_with_1(corpora, tmp_path):
     shutil.copytree(corpora[0], tmp_path / "speech")
     (tmp_path / "speech" / "ann" / "words.wav").write_text("not audio")
-    done = run("corpus", tmp_path / "speech", "--out", tmp_path / "speech.csv")
+    done = run_here("corpus", tmp_path / "speech", "--out", tmp_path / "speech.csv")
     assert done.returncode == 1
     one_line_error(done, "words.wav")
     assert len((tmp_path / "speech.csv").read_text().splitlines()) == 7
