@@ -93,7 +93,7 @@ def main() -> None:
             for row in measure(networks(), batch, precision, device, options, hardware):
                 figures.append({"precision": precision, "batch": batch, **row})
                 ratios = " | ".join(f"{row[name]:.2f}" if name in row else "" for name in ("to_plain", "to_asteroid"))
-                floors = " | ".join(f"{row[name]:.0f}" if name in row else "" for name in ("arithmetic", "memory"))
+                floors = " | ".join(f"{row[name]:.2f}" if name in row else "" for name in ("arithmetic", "memory"))
                 speed = f"{row['network']} | {row['utterances_per_s']:.2f}"
                 print(f"| {precision} | {batch} | {speed} | {floors} | {ratios} |", flush=True)
     if options.json:
