@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from unbabble import Separator
-from unbabble.corpora.corpora import scan_corpora
+from unbabble.corpora.corpora import Corpora, scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.evaluation.bins import mean_by_bin, overlap_bins
 from unbabble.evaluation.metrics import score
@@ -38,6 +38,7 @@ def main() -> None:
     if options.noise:
         conditions["the paper's recipe"] = PAPER
 
+    heard_of = {name: scan(folders, options) for name, folders in corpora.items()}
     audio = DecodedAudio(CLEAN.sample_rate)
     scores = {}
     print(
@@ -48,10 +49,7 @@ def main() -> None:
     print("| condition | speech | speakers | SI-SDR | SI-SDRi | SI-SDRi < 0 | SI-SDR by overlap |")
     print("|---|---|---|---|---|---|---|")
     for condition, recipe in conditions.items():
-        for corpus, folders in corpora.items():
-            heard = scan_corpora(folders, options.noise or [])
-            if options.splits:
-                heard = heard.in_split(options.split, options.splits)
+        for corpus, heard in heard_of.items():
             parts = (SharedRecipe(1.0, recipe),)
             mixer = Mixer(heard.speech, heard.noise, parts, audio, options.seed)
             results = [separate_and_score(separator, mixer, recipe.sample_rate, i) for i in range(options.count)]
@@ -65,6 +63,12 @@ def main() -> None:
             )
     protocol = {"count": options.count, "seed": options.seed, "split": options.split, "duration_s": CLEAN.duration_s}
     save({"protocol": protocol, **scores}, options, separator.model.path / CARD)
+
+
+def scan(folders: list[Path], options: argparse.Namespace) -> Corpora:
+    """The speech of the folders and the noise, as far as they are in the split."""
+    heard = scan_corpora(folders, options.noise or [])
+    return heard.in_split(options.split, options.splits) if options.splits else heard
 
 
 def parse() -> argparse.Namespace:

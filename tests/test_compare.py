@@ -58,8 +58,10 @@ def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpor
 
 def write_scores(folder, scores):
     folder.mkdir(parents=True)
-    lines = [f"{number},{0.1 + 0.3 * (number % 4)},{score}" for number, score in enumerate(scores)]
-    (folder / "mixtures.csv").write_text("\n".join(["id,overlap_ratio,si_sdr", *lines]) + "\n")
+    lines = [f"{number},2,{0.1 + 0.3 * (number % 4)},,,,{score}" for number, score in enumerate(scores)]
+    (folder / "mixtures.csv").write_text(
+        "\n".join(["id,n_sources,overlap_ratio,t60_s,noise_snr_db,genders,si_sdr", *lines]) + "\n"
+    )
     return folder
 
 

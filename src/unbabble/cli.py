@@ -257,6 +257,13 @@ def simulate(
         screen.result(path)
 
 
+OtherSpeech = Annotated[
+    list[Path] | None, typer.Option(help="Corpus folder or manifest, instead of the recipe's; may be repeated.")
+]
+OtherNoise = Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")]
+OtherSplits = Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")]
+
+
 @app.command()
 def train(
     arguments: Annotated[
@@ -267,11 +274,9 @@ def train(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run: checkpoints, logs, model.")] = Path("runs/run"),
-    speech: Annotated[
-        list[Path] | None, typer.Option(help="Corpus folder or manifest, instead of the recipe's.")
-    ] = None,
-    noise: Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")] = None,
-    splits: Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")] = None,
+    speech: OtherSpeech = None,
+    noise: OtherNoise = None,
+    splits: OtherSplits = None,
     start: Annotated[str | None, typer.Option(help="Model to start from: a bundled one's name, or a folder.")] = None,
     max_minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Time to train for; the learning rate is fitted to it.")
@@ -356,11 +361,9 @@ def evaluate(
 def compare(
     comparison: Annotated[Path, typer.Argument(help="YAML of designs and what they have in common.")],
     out: Annotated[Path, typer.Option(help="Folder for the runs, the test set and the table.")],
-    speech: Annotated[
-        list[Path] | None, typer.Option(help="Corpus folder or manifest, instead of the recipe's.")
-    ] = None,
-    noise: Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")] = None,
-    splits: Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")] = None,
+    speech: OtherSpeech = None,
+    noise: OtherNoise = None,
+    splits: OtherSplits = None,
     only: Annotated[list[str] | None, typer.Option(help="Train this design only; may be repeated.")] = None,
     table: Annotated[bool, typer.Option("--table", help="Train nothing: join what is there.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes for the test set and the scores.")] = 1,

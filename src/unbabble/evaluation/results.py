@@ -55,24 +55,28 @@ class ResultTable:
 
     def read(self) -> dict[str, Result]:
         """All results by id."""
-        try:
-            with self.path.open(encoding="utf-8", newline="") as file:
-                return {row["id"]: self._result(row) for row in csv.DictReader(file)}
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise OutputError(
-                f"{self.path}: not a table of results ({error}); choose another --out, or remove it"
-            ) from None
+        return read_results(self.path, self.columns)
 
-    def _result(self, row: dict[str, str]) -> Result:
-        return Result(
-            row["id"],
-            int(row["n_sources"]),
-            float(row["overlap_ratio"]),
-            _number(row["t60_s"]),
-            _number(row["noise_snr_db"]),
-            row["genders"],
-            {column: _number(row[column]) for column in self.columns},
-        )
+
+def read_results(path: Path, columns: Sequence[str]) -> dict[str, Result]:
+    """Results by id, with the scores of some columns. Raises OutputError where the file is no table of results."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["id"]: _result(row, columns) for row in csv.DictReader(file)}
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise OutputError(f"{path}: not a table of results ({error}); choose another --out, or remove it") from None
+
+
+def _result(row: dict[str, str], columns: Sequence[str]) -> Result:
+    return Result(
+        row["id"],
+        int(row["n_sources"]),
+        float(row["overlap_ratio"]),
+        _number(row["t60_s"]),
+        _number(row["noise_snr_db"]),
+        row["genders"],
+        {column: _number(row[column]) for column in columns},
+    )
 
 
 def _check_origin(out: Path, origin: dict[str, Any]) -> None:

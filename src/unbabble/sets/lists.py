@@ -13,11 +13,13 @@ from unbabble.corpora.corpus import Corpus
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.plan import Plan
 from unbabble.output import UNFINISHED
+from unbabble.sets.read import MANIFEST
+from unbabble.sets.write import ORIGIN, PREVIEW, SCAN, TABLE
 
 AUTHORS_RATE = 16000
 AUTHORS_LENGTH = 4 * AUTHORS_RATE  # samples
 NAME = re.compile(r"[\w][\w.+-]*")  # fit for a folder on every system
-RESERVED = {"scan", "origin.json", "preview.html", "manifest.jsonl", "manifest.csv"}  # what else lies in a set
+RESERVED = {SCAN, ORIGIN, PREVIEW, MANIFEST, TABLE}  # what else lies in a set
 
 
 def read_list(path: Path, speech: Corpus, noise: Corpus | None) -> dict[str, Plan]:

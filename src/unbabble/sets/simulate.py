@@ -15,9 +15,8 @@ from unbabble.mixing.render import Renderer
 from unbabble.output import writing
 from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import read_list
-from unbabble.sets.write import Plans, write_set
+from unbabble.sets.write import PREVIEW, SCAN, Plans, write_set
 
-PREVIEW = "preview.html"
 KEPT_RECORDINGS = 64  # decoded files held in memory by each process
 
 
@@ -51,7 +50,7 @@ def simulate(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     with stage("scanning") as progress:
-        everything = scan_corpora(speech, noise, out / "scan", progress)
+        everything = scan_corpora(speech, noise, out / SCAN, progress)
     for line in everything.unreadable:
         notice(f"left out: {line}")
     corpora = everything if split is None else everything.in_split(split, splits)

@@ -17,6 +17,7 @@ from unbabble.corpora.corpus import Corpus
 from unbabble.errors import OutputError
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
+from unbabble.mixing.signals import Samples
 from unbabble.output import UNFINISHED, whole_folder, write_whole, writing
 from unbabble.parallel import in_parallel
 from unbabble.progress import Progress, unwatched
@@ -24,6 +25,7 @@ from unbabble.sets.read import MANIFEST
 
 FORMATS = ("flac", "wav")
 TABLE, ORIGIN, FACTS = "manifest.csv", "origin.json", "facts.json"
+SCAN, PREVIEW = "scan", "preview.html"  # what else can lie in a set
 BYTES_A_SAMPLE = 3
 MEASURED_PLANS = 10  # from whose length the size of a set is estimated
 COLUMNS = (
@@ -168,7 +170,7 @@ def _check_space(plans: Plans, out: Path, dry: bool) -> None:
         )
 
 
-def _signals(made: Mixture, dry: bool) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+def _signals(made: Mixture, dry: bool) -> dict[str, Samples]:
     """The signals of one mixture by the names of their files."""
     signals = {"mixture": made.mixture}
     signals |= {f"source{number}": source for number, source in enumerate(made.sources, start=1)}

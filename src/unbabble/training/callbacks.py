@@ -73,8 +73,8 @@ class StepReport(Callback):
 
     def __init__(self, console: Console, every: int) -> None:
         self.console, self.every = console, every
-        self._ended, self._began = 0.0, 0.0
-        self._waited, self._mixed, self._since = 0.0, 0, 0.0
+        self._ended = self._since = self._waited = 0.0
+        self._mixed = 0
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self._ended = self._since = time.perf_counter()

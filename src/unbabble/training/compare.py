@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 from unbabble.config import NotNegative, Positive, read_settings, settings
 from unbabble.errors import TrainingError
 from unbabble.evaluation.evaluate import evaluate
-from unbabble.evaluation.report import write_report
+from unbabble.evaluation.report import JSON, write_report
 from unbabble.mixing.bank import make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
 from unbabble.model_folder import CARD
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.output import prepare
 from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
@@ -111,7 +112,7 @@ def run_folder(out: Path, name: str, seed: int) -> Path:
 
 
 def _is_scored(run: Path) -> bool:
-    return (run / "scores" / "summary.json").is_file()
+    return (run / "scores" / JSON).is_file()
 
 
 def _train(recipe: TrainingRecipe, run: Path, stage: Stage) -> None:
@@ -124,6 +125,7 @@ def _with_shared_data(recipe: TrainingRecipe, out: Path, jobs: int, stage: Stage
     rooms = out / "rooms.npz"
     has_rooms = any(part.recipe.room is not None for part in recipe.mixtures)
     if has_rooms and not rooms.exists():
+        prepare(rooms)
         sample_rate, n_positions = recipe.network.sample_rate, most_speakers(recipe.mixtures) + 1
         with stage("rooms") as progress:
             bank = make_bank(
@@ -135,7 +137,6 @@ def _with_shared_data(recipe: TrainingRecipe, out: Path, jobs: int, stage: Stage
                 jobs,
                 progress,
             )
-            out.mkdir(parents=True, exist_ok=True)
             bank.save(rooms)
     data = replace(recipe.data, cache=recipe.data.cache or out.absolute() / "decoded")
     return replace(recipe, data=replace(data, bank=rooms.absolute()) if has_rooms else data)

@@ -1,6 +1,5 @@
 """What a comparison found: a table beside the paper's, and SI-SDR against the share of SISO blocks."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from unbabble.evaluation.bins import overlap_bins
+from unbabble.evaluation.metrics import MAIN
+from unbabble.evaluation.results import TABLE, read_results
 from unbabble.evaluation.summary import CONFIDENCE, Mean, mean_of
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.output import whole_file, write_whole
@@ -127,18 +128,11 @@ def curve(rows: Sequence[Row]) -> Figure:
 
 def _mean_scores(folders: Sequence[Path]) -> tuple[dict[str, float], dict[str, float]]:
     """SI-SDR (dB) and overlap ratio of each mixture that every run has, the first averaged over the runs."""
-    runs = [_scores(folder) for folder in folders]
+    runs = [read_results(folder / TABLE, (MAIN,)) for folder in folders]
     shared = [mixture for mixture in runs[0] if all(mixture in run for run in runs)]
-    means = {mixture: float(np.mean([run[mixture][0] for run in runs])) for mixture in shared}
+    means = {mixture: float(np.mean([run[mixture].scores[MAIN] for run in runs])) for mixture in shared}
     scored = {mixture: mean for mixture, mean in means.items() if not math.isnan(mean)}
-    return scored, {mixture: runs[0][mixture][1] for mixture in scored}
-
-
-def _scores(folder: Path) -> dict[str, tuple[float, float]]:
-    with (folder / "mixtures.csv").open(newline="", encoding="utf-8") as file:
-        return {
-            row["id"]: (float(row["si_sdr"] or math.nan), float(row["overlap_ratio"])) for row in csv.DictReader(file)
-        }
+    return scored, {mixture: runs[0][mixture].overlap_ratio for mixture in scored}
 
 
 def _number(mean: Mean | None) -> str:

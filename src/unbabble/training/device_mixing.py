@@ -54,7 +54,7 @@ class ResponseTable:
             first += len(bank.rooms) * bank.n_positions * len(self._kinds)
         raise KeyError("the room of the plan is in no bank")
 
-    @property
+    @cached_property
     def _kinds(self) -> list[Target]:
         return ["reverberant", *sorted(set(self.targets) - {"reverberant"})]
 
