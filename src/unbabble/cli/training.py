@@ -1,0 +1,103 @@
+"""The commands that make models: train, compare, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unbabble.cli.extra import extra
+from unbabble.cli.screen import Screen
+
+OtherSpeech = Annotated[
+    list[Path] | None, typer.Option(help="Corpus folder or manifest, instead of the recipe's; may be repeated.")
+]
+OtherNoise = Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")]
+OtherSplits = Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")]
+
+
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE [KEY=VALUE]...",
+            help="YAML with every number that the run needs, and what to change in it: training.batch_size=8 ...",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the run: checkpoints, logs, model.")] = Path("runs/run"),
+    speech: OtherSpeech = None,
+    noise: OtherNoise = None,
+    splits: OtherSplits = None,
+    start: Annotated[str | None, typer.Option(help="Model to start from: a bundled one's name, or a folder.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Time to train for; the learning rate is fitted to it.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Run to go on with, from its last checkpoint.")] = None,
+) -> None:
+    """Train a network by a recipe; ends with a model folder."""
+    changes = list(arguments or [])
+    if resume is None and not changes:
+        raise typer.BadParameter("give a recipe, or --resume with the folder of a run")
+    with extra("train"):
+        from unbabble.training.config import read_recipe, with_changes, with_data
+        from unbabble.training.fit import read_run_recipe
+        from unbabble.training.fit import train as train_by
+
+        chosen = read_recipe(Path(changes.pop(0))) if resume is None else read_run_recipe(resume)
+        if max_minutes is not None:
+            changes.append(f"training.max_minutes={max_minutes}")
+        if start is not None:
+            changes.append(f"training.start={start}")
+        chosen = with_changes(with_data(chosen, speech, noise, splits), changes)
+        model = train_by(chosen, resume or out, resume is not None, Screen().progress)
+    if model is not None:  # only one of several processes has it
+        print(model)
+
+
+def compare(
+    comparison: Annotated[Path, typer.Argument(help="YAML of designs and what they have in common.")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs, the test set and the table.")],
+    speech: OtherSpeech = None,
+    noise: OtherNoise = None,
+    splits: OtherSplits = None,
+    only: Annotated[list[str] | None, typer.Option(help="Train this design only; may be repeated.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="Train nothing: join what is there.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for the test set and the scores.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train several designs under one budget, score them, and write the table beside the paper's.
+
+    Started again with the same settings, it goes on where it was stopped.
+    """
+    screen = Screen(quiet)
+    with extra("compare"):
+        from unbabble.training.compare import compare as compare_all
+        from unbabble.training.compare import read_comparison, tabulate
+
+        chosen = read_comparison(comparison)
+        if table:
+            written = tabulate(chosen, out)
+        else:
+            written = compare_all(
+                chosen,
+                out,
+                speech=speech,
+                noise=noise,
+                splits=splits,
+                only=only or (),
+                jobs=jobs,
+                stage=screen.progress,
+            )
+    screen.result(written[0].read_text(encoding="utf-8"))
+    for path in written:
+        screen.result(path)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+) -> None:
+    """Make a model folder from the best checkpoint of a run."""
+    with extra("export"):
+        from unbabble.training.fit import export_run
+
+        print(export_run(run, out))
