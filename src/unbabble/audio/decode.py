@@ -1,44 +1,25 @@
-"""Decode any file block by block, resample, write."""
+"""Decode any file block by block."""
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import soundfile
-import soxr
-from numpy.typing import NDArray
 
+from unbabble.audio.recording import BLOCK, RATES_HZ, SHORTEST_S, Recording, Samples, check_numbers, to_mono
+from unbabble.audio.resample import resample
 from unbabble.errors import AudioError
-from unbabble.output import writing
-
-Samples = NDArray[np.float32]
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".mov", ".mkv", ".webm"}
     | {".aif", ".aiff", ".au", ".caf", ".wma"}
 )
-RATES_HZ = (8_000, 192_000)
-SHORTEST_S = 0.025
-LOUDEST = 1e8  # full scale is 1; 24-bit numbers stored as floats may pass
-BLOCK = 1 << 16  # samples
 STREAMED_WAV = 0x7FFFF000  # bytes: writers that cannot go back to the header declare at least this much
 DECODE_ERRORS = (av.FFmpegError, soundfile.SoundFileError, OSError, ValueError, EOFError)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """An open recording: blocks of (channels, samples) float32, full scale 1, that come once, in order."""
-
-    sample_rate: int  # Hz
-    n_channels: int
-    duration_s: float | None  # as far as its header tells
-    blocks: Iterator[Samples]
 
 
 @contextmanager
@@ -67,85 +48,6 @@ def read_mono(path: Path, sample_rate: int) -> Samples:
         blocks = resample(to_mono(recording.blocks), recording.sample_rate, sample_rate)
         whole = np.concatenate([*blocks, np.zeros((1, 0), np.float32)], axis=1)
     return np.asarray(whole[0], np.float32)
-
-
-def to_mono(blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """Average the channels: blocks (channels, samples) -> (1, samples)."""
-    for block in blocks:
-        yield block.mean(axis=0, keepdims=True)
-
-
-def resample(blocks: Iterable[Samples], from_hz: int, to_hz: int) -> Iterator[Samples]:
-    """Blocks (rows, samples) at another rate. The total length is right to within one sample (soxr)."""
-    if from_hz == to_hz:
-        yield from blocks
-        return
-    stream, rows = None, 0
-    for block in blocks:
-        if stream is None:
-            rows = block.shape[0]
-            stream = soxr.ResampleStream(from_hz, to_hz, rows, dtype="float32", quality="HQ")
-        yield stream.resample_chunk(np.ascontiguousarray(block.T)).reshape(-1, rows).T
-    if stream is not None:
-        last = np.zeros((0, rows), np.float32)
-        yield stream.resample_chunk(last, last=True).reshape(-1, rows).T
-
-
-class TrackWriter:
-    """Writes tracks side by side as 32-bit float wav: one file for each path, a context manager.
-
-    peaks: the largest magnitude of each track so far; n_samples: the length of each.
-    """
-
-    def __init__(self, paths: list[Path], sample_rate: int) -> None:
-        self.peaks = [0.0] * len(paths)
-        self.n_samples = 0
-        self._paths, self._sample_rate = paths, sample_rate
-        self._files: list[soundfile.SoundFile] = []
-
-    def __enter__(self) -> "TrackWriter":
-        with ExitStack() as opened:
-            for path in self._paths:
-                with writing(path):
-                    file = soundfile.SoundFile(path, "w", self._sample_rate, 1, subtype="FLOAT", format="WAV")
-                self._files.append(opened.enter_context(file))
-            self._opened = opened.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with writing(self._paths[0]):
-            self._opened.close()
-
-    def write(self, block: Samples) -> None:
-        """Append (tracks, samples). Raises OutputError where the disk takes no more."""
-        self.n_samples += block.shape[1]
-        self.peaks = [
-            max(peak, float(np.abs(samples).max(initial=0.0)))
-            for peak, samples in zip(self.peaks, block, strict=True)
-        ]
-        for path, file, samples in zip(self._paths, self._files, block, strict=True):
-            with writing(path):
-                file.write(np.ascontiguousarray(samples))
-
-
-def wav_to_flac(source: Path, target: Path, gain: float) -> None:
-    """Rewrite a wav as 24-bit flac, times ``gain``. Raises OutputError."""
-    with ExitStack() as stack:
-        stack.enter_context(writing(target))
-        wav = stack.enter_context(soundfile.SoundFile(source))
-        flac = stack.enter_context(
-            soundfile.SoundFile(target, "w", wav.samplerate, 1, subtype="PCM_24", format="FLAC")
-        )
-        for block in wav.blocks(BLOCK, dtype="float32"):
-            flac.write(block * np.float32(gain))
-
-
-def check_numbers(samples: NDArray[np.floating[Any]], source: str = "") -> None:
-    """Raise AudioError, which begins with ``source``, where samples are no numbers or absurdly large ones."""
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{source}NaN or infinite samples; expected numbers of about -1 to 1; export it again")
-    if samples.size and np.abs(samples).max() > LOUDEST:
-        raise AudioError(f"{source}levels far beyond full scale; expected samples of about -1 to 1; scale it down")
 
 
 def check_end(path: Path) -> None:

@@ -1,0 +1,63 @@
+"""An open recording, and what its samples must be to be separated."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbabble.errors import AudioError
+
+Samples = NDArray[np.float32]
+
+RATES_HZ = (8_000, 192_000)
+MOST_CHANNELS = 1024
+SHORTEST_S = 0.025
+LOUDEST = 1e8  # full scale is 1; 24-bit numbers stored as floats may pass
+BLOCK = 1 << 16  # samples of all channels together
+TAGS = frozenset({"title", "artist", "album", "date", "genre", "comment", "copyright", "tracknumber"})
+LONGEST_TAG = 1000  # characters
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An open recording: blocks of (channels, samples) float32, full scale 1, that come once, in order.
+
+    tags: what the file says of itself, of TAGS.
+    """
+
+    sample_rate: int  # Hz
+    n_channels: int
+    duration_s: float | None  # as far as its header tells
+    blocks: Iterator[Samples]
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def to_mono(blocks: Iterable[Samples], channel: int | None = None) -> Iterator[Samples]:
+    """The average of all channels, or one of them (0 is the first): (channels, samples) -> (1, samples).
+
+    Raises AudioError where there is no such channel.
+    """
+    for block in blocks:
+        if channel is None:
+            yield block.mean(axis=0, keepdims=True)
+        elif 0 <= channel < block.shape[0]:
+            yield block[channel : channel + 1]
+        else:
+            raise AudioError(f"no channel {channel + 1}; expected 1 to {block.shape[0]}; choose one of them, or mix")
+
+
+def check_numbers(samples: NDArray[np.floating[Any]], source: str = "") -> None:
+    """Raise AudioError, which begins with ``source``, where samples are no numbers or absurdly large ones."""
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{source}NaN or infinite samples; expected numbers of about -1 to 1; export it again")
+    if samples.size and np.abs(samples).max() > LOUDEST:
+        raise AudioError(f"{source}levels far beyond full scale; expected samples of about -1 to 1; scale it down")
+
+
+def known_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those of TAGS that say anything, as one line each."""
+    texts = ((name.lower(), " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())) for name, text in tags.items())
+    return {name: text[:LONGEST_TAG] for name, text in texts if name in TAGS and text}
