@@ -40,12 +40,17 @@ class ModelFolder:
     overlap_s: float
 
     def n_tracks(self, wanted: int | None) -> int:
-        """How many tracks to give: the model's number unless another is wanted; ModelError if it cannot."""
+        """How many tracks to give: the model's number unless another is wanted; ModelError if it cannot.
+
+        One talker needs no separating, so that any model can give one track.
+        """
         if wanted is None or wanted == self.n_sources:
             return self.n_sources
+        if wanted == 1:
+            return 1
         if not self.any_sources:
             raise ModelError(
-                f"model {self.name} gives {self.n_sources} tracks, not {wanted}; "
+                f"model {self.name} gives {self.n_sources} tracks, or 1, not {wanted}; "
                 "only a SISO-only model can give any number"
             )
         if not 1 <= wanted <= MOST_SOURCES:

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unbabble.audio import RATES_HZ, SHORTEST_S, check_numbers, resample
+from unbabble.audio import check_numbers
 from unbabble.engine import Engine
 from unbabble.errors import AudioError
 from unbabble.model_folder import open_model
-from unbabble.stitch import align_windows
-from unbabble.windows import join_windows, split_windows
+from unbabble.stream import Stream
 
 Samples = NDArray[np.float32]
 
@@ -50,7 +49,7 @@ class Separator:
             )
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        self._engine = Engine(self.model, threads)
+        self.engine = Engine(self.model, threads)
 
     def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: int | None = None) -> Samples:
         """Separate a recording that is in memory.
@@ -61,8 +60,7 @@ class Separator:
         Raises AudioError where the samples are not fit, ModelError where the model cannot give n_sources.
         """
         mixture = _checked_samples(samples)
-        blocks = self.separate_blocks([mixture[np.newaxis]], sample_rate, n_sources)
-        return np.concatenate(list(blocks), axis=1)
+        return np.concatenate(list(self.separate_blocks([mixture], sample_rate, n_sources)), axis=1)
 
     def separate_blocks(
         self, blocks: Iterable[Samples], sample_rate: int, n_sources: int | None = None
@@ -71,44 +69,18 @@ class Separator:
 
         Blocks may have any size; together the output has exactly the length of the input. Errors as above.
         """
-        if not RATES_HZ[0] <= sample_rate <= RATES_HZ[1]:
-            raise AudioError(f"sample rate {sample_rate} Hz; expected 8000 to 192000 Hz; resample it first")
-        n_tracks = self.model.n_tracks(n_sources)
-        length = _Length()
-        model_rate = self.model.sample_rate
-        window, overlap = (round(seconds * model_rate) for seconds in (self.window_s, self.overlap_s))
-
-        mixture = resample(length.count(blocks), sample_rate, model_rate)
-        windows = split_windows(mixture, window, overlap)
-        estimates = (self._engine(one, n_tracks)[0] for one in windows)
-        tracks = join_windows(align_windows(estimates, overlap), overlap)
-        yield from length.fit(resample(tracks, model_rate, sample_rate), n_tracks)
-        if length.n_in < SHORTEST_S * sample_rate:
-            raise AudioError(
-                f"too short: {length.n_in} samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; "
-                "record it again"
-            )
-
-
-class _Length:
-    """Makes what comes out as long as what went in, to the sample."""
-
-    def __init__(self) -> None:
-        self.n_in = 0
-
-    def count(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        stream = self.stream(sample_rate, n_sources)
         for block in blocks:
-            check_numbers(block)
-            self.n_in += block.shape[1]
-            yield block
+            yield stream.push(block)
+        yield stream.finish()
 
-    def fit(self, blocks: Iterable[Samples], n_tracks: int) -> Iterator[Samples]:
-        n_out = 0
-        for block in blocks:
-            block = block[:, : self.n_in - n_out]
-            n_out += block.shape[1]
-            yield block
-        yield np.zeros((n_tracks, self.n_in - n_out), np.float32)
+    def stream(self, sample_rate: int, n_sources: int | None = None) -> Stream:
+        """Begin a recording that comes block by block, live or not, and whose tracks are wanted as they are ready.
+
+        sample_rate: 8000 to 192000 Hz; n_sources: how many tracks to give; None: as many as the model was trained
+        for, of which ``Stream.heard`` tells the ones in which anybody talks. Raises AudioError, ModelError.
+        """
+        return Stream(self, sample_rate, n_sources)
 
 
 def _checked_samples(samples: ArrayLike) -> Samples:

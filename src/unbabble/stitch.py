@@ -1,26 +1,36 @@
 """Same talker, same track, from window to window."""
 
-from collections.abc import Iterable, Iterator
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unbabble.activity import Turn, speech_frames, turns_of
+
 Samples = NDArray[np.float32]
 
 
-def align_windows(estimates: Iterable[Samples], overlap: int) -> Iterator[Samples]:
-    """Reorder the tracks of each separated window (tracks, samples) to follow those of the one before.
+class Stitcher:
+    """Separated windows in, in order; the same with every talker on one track out."""
 
-    The order is that whose tracks, where the two windows overlap, correlate best in sum; where they tell
-    nothing, as in silence, the order stays.
-    """
-    before: Samples | None = None
-    for estimate in estimates:
-        if before is not None:
-            estimate = estimate[list(best_order(before, estimate[:, :overlap]))]
-        yield estimate
-        before = estimate[:, -overlap:]
+    def __init__(self, n_tracks: int, sample_rate: int, overlap: int) -> None:
+        self._n_tracks, self._sample_rate, self._overlap = n_tracks, sample_rate, overlap
+        self._before: Samples | None = None
+        self._talking: list[NDArray[np.bool_]] = []
+
+    def push(self, mixture: Samples, estimates: Samples) -> Samples:
+        """A window, (samples,), and its estimates, (sources, samples) -> its tracks, (n_tracks, samples)."""
+        tracks = estimates
+        if self._before is not None:
+            tracks = estimates[list(best_order(self._before, estimates[:, : self._overlap]))]
+        self._before = tracks[:, -self._overlap :]
+        self._talking.append(speech_frames(tracks, self._sample_rate))
+        return tracks
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Who talks when, by the start."""
+        return turns_of(np.concatenate(self._talking, axis=1)) if self._talking else ()
 
 
 def best_order(before: Samples, after: Samples) -> tuple[int, ...]:

@@ -1,42 +1,51 @@
 """A long signal as overlapping windows, and separated windows as long tracks."""
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 
 
-def split_windows(blocks: Iterable[Samples], window: int, overlap: int) -> Iterator[Samples]:
-    """Blocks (1, samples) of any size -> windows (1, window), each sharing ``overlap`` samples with the next.
+class WindowSplitter:
+    """Blocks (1, samples) of any size in, windows (1, window) out, each sharing ``overlap`` samples with the next."""
 
-    The last window is as short as what is left, but longer than the overlap unless it is the only one.
-    """
-    if not 0 < overlap < window:
-        raise ValueError(f"overlap must lie between 0 and the window of {window} samples, not {overlap}")
-    held = np.zeros((1, 0), np.float32)
-    for block in blocks:
-        held = np.concatenate([held, block], axis=1)
-        while held.shape[1] > window:
-            yield held[:, :window]
-            held = held[:, window - overlap :]
-    if held.shape[1]:
-        yield held
+    def __init__(self, window: int, overlap: int) -> None:
+        if not 0 < overlap < window:
+            raise ValueError(f"overlap must lie between 0 and the window of {window} samples, not {overlap}")
+        self._window, self._step = window, window - overlap
+        self._held = np.zeros((1, 0), np.float32)
+
+    def push(self, block: Samples) -> list[Samples]:
+        """The windows that are whole now, with at least one sample after them."""
+        held = np.concatenate([self._held, block], axis=1)
+        n_windows = max(0, -(-(held.shape[1] - self._window) // self._step))
+        self._held = held[:, n_windows * self._step :].copy()
+        return [held[:, at : at + self._window] for at in range(0, n_windows * self._step, self._step)]
+
+    def finish(self) -> list[Samples]:
+        """The last window, as short as what is left, but longer than the overlap unless it is the only one."""
+        return [self._held] if self._held.shape[1] else []
 
 
-def join_windows(estimates: Iterable[Samples], overlap: int) -> Iterator[Samples]:
-    """Separated windows (tracks, samples), in order and with tracks aligned -> blocks of the long tracks.
+class WindowJoiner:
+    """Separated windows (tracks, samples) in, in order and with tracks aligned; blocks of the long tracks out.
 
     Over the overlap the earlier window is faded out linearly and the later one in.
     """
-    fade_in = (np.arange(overlap, dtype=np.float32) + 0.5) / overlap
-    tail: Samples | None = None
-    for estimate in estimates:
-        if tail is not None:
-            crossed = tail * (1 - fade_in) + estimate[:, :overlap] * fade_in
-            estimate = np.concatenate([crossed, estimate[:, overlap:]], axis=1)
-        yield estimate[:, :-overlap]
-        tail = estimate[:, -overlap:]
-    if tail is not None:
-        yield tail
+
+    def __init__(self, overlap: int) -> None:
+        self._overlap = overlap
+        self._fade_in = (np.arange(overlap, dtype=np.float32) + 0.5) / overlap
+        self._tail: Samples | None = None
+
+    def push(self, estimate: Samples) -> Samples:
+        """What no later window changes."""
+        if self._tail is not None:
+            crossed = self._tail * (1 - self._fade_in) + estimate[:, : self._overlap] * self._fade_in
+            estimate = np.concatenate([crossed, estimate[:, self._overlap :]], axis=1)
+        self._tail = estimate[:, -self._overlap :].copy()
+        return estimate[:, : -self._overlap]
+
+    def finish(self, n_tracks: int) -> Samples:
+        """The end of the last window: (tracks, samples)."""
+        return np.zeros((n_tracks, 0), np.float32) if self._tail is None else self._tail

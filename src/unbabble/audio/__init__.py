@@ -2,8 +2,6 @@
 
 from unbabble.audio.decode import (
     AUDIO_SUFFIXES,
-    DECODE_ERRORS,
-    check_end,
     declares_length,
     open_recording,
     read_mono,
@@ -17,18 +15,23 @@ from unbabble.audio.recording import (
     check_numbers,
     to_mono,
 )
-from unbabble.audio.resample import resample
+from unbabble.audio.resample import Resampler, resample
+from unbabble.audio.sndfile import check_end
+from unbabble.audio.stream import SAMPLE_FORMATS, RawFormat, SampleFormat, open_stream
 from unbabble.audio.wav import WavFile
 from unbabble.audio.write import TRACK_FORMATS, TrackFormat, TrackWriter, suffix_of, wav_to_flac
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "DECODE_ERRORS",
     "RATES_HZ",
+    "SAMPLE_FORMATS",
     "SHORTEST_S",
     "TAGS",
     "TRACK_FORMATS",
+    "RawFormat",
     "Recording",
+    "Resampler",
+    "SampleFormat",
     "Samples",
     "TrackFormat",
     "TrackWriter",
@@ -37,6 +40,7 @@ __all__ = [
     "check_numbers",
     "declares_length",
     "open_recording",
+    "open_stream",
     "read_mono",
     "resample",
     "suffix_of",

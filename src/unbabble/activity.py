@@ -1,0 +1,65 @@
+"""Who talks when: speech in clean signals, and turns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.bool_]
+
+FRAME_S = 0.04
+RANGE_DB = 40.0  # of speech: what is further below its loud frames is a pause
+LONGEST_GAP_S = 0.25  # within a word or between two
+SHORTEST_S = 0.1
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A stretch of one talker's speech. speaker: 0-based; overlapped_share: of its time, while others talk as well."""
+
+    speaker: int
+    start_s: float
+    end_s: float
+    overlapped_share: float
+
+
+def speech_frames(signals: NDArray[np.float32], sample_rate: int) -> Frames:
+    """Where talkers that were recorded by themselves are heard: (talkers, samples) -> (talkers, frames of 40 ms).
+
+    A frame is speech that is at most 40 dB below the talker's loud ones; short gaps are filled, clicks left out.
+    """
+    frame = round(FRAME_S * sample_rate)
+    n_frames = -(-signals.shape[1] // frame)
+    padded = np.pad(signals, ((0, 0), (0, n_frames * frame - signals.shape[1])))
+    power = np.square(padded.reshape(len(signals), n_frames, frame)).mean(2)
+    loud = np.array([np.quantile(row[row > 0], 0.95) if row.any() else 1.0 for row in power])
+    talking = power > loud[:, None] * 10 ** (-RANGE_DB / 10)
+    return np.stack([smooth(row) for row in talking]) if len(talking) else talking
+
+
+def smooth(frames: Frames, gap_s: float = LONGEST_GAP_S, shortest_s: float = SHORTEST_S) -> Frames:
+    """Fill gaps of at most ``gap_s``, then leave out what is shorter than ``shortest_s``: (frames,)."""
+    smoothed = frames.copy()
+    for value, longest_s in ((True, gap_s), (False, shortest_s)):
+        for start, stop in runs(smoothed != value):
+            inside = start > 0 and stop < len(smoothed) if value else True
+            if inside and (stop - start) * FRAME_S <= longest_s:
+                smoothed[start:stop] = value
+    return smoothed
+
+
+def runs(frames: Frames) -> list[tuple[int, int]]:
+    """[start, stop) of every unbroken stretch of True, in order."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def turns_of(talking: Frames) -> tuple[Turn, ...]:
+    """(talkers, frames) -> the turns of all, by their start."""
+    shared = talking.sum(0) > 1
+    turns = [
+        Turn(speaker, start * FRAME_S, stop * FRAME_S, float(shared[start:stop].mean()))
+        for speaker, row in enumerate(talking)
+        for start, stop in runs(row)
+    ]
+    return tuple(sorted(turns, key=lambda turn: (turn.start_s, turn.speaker)))
