@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,3 +61,37 @@ def known_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Those of TAGS that say anything, as one line each."""
     texts = ((name.lower(), " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())) for name, text in tags.items())
     return {name: text[:LONGEST_TAG] for name, text in texts if name in TAGS and text}
+
+
+def checked(recording: Recording, name: str) -> Recording:
+    """The recording with its sample rate and channels checked, and its blocks as they come.
+
+    Raises AudioError, which begins with ``name``, here or while the blocks are read.
+    """
+    if not RATES_HZ[0] <= recording.sample_rate <= RATES_HZ[1]:
+        raise AudioError(f"{name}: sample rate {recording.sample_rate} Hz; expected 8 to 192 kHz; resample it first")
+    if not 1 <= recording.n_channels <= MOST_CHANNELS:
+        raise AudioError(
+            f"{name}: {recording.n_channels} channels; expected 1 to {MOST_CHANNELS}; take out those that matter"
+        )
+    return replace(recording, blocks=_checked(recording.blocks, name))
+
+
+def cut_short(name: str, found: str) -> AudioError:
+    """The error for a recording of which something is missing or wrong."""
+    return AudioError(
+        f"{name}: damaged or cut short ({found}); copy or download it again, or convert what is left to wav"
+    )
+
+
+def _checked(blocks: Iterator[Samples], name: str) -> Iterator[Samples]:
+    """Pass blocks on; an empty recording and samples that are no numbers as AudioError."""
+    n_seen = 0
+    for block in blocks:
+        check_numbers(block, f"{name}: ")
+        n_seen += block.shape[1]
+        yield block
+    if n_seen == 0:
+        raise AudioError(
+            f"{name}: holds no samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; record it again"
+        )

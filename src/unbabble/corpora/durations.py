@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import av
-
-from unbabble.audio import DECODE_ERRORS, SHORTEST_S, check_end, declares_length, open_recording
+from unbabble.audio import SHORTEST_S, check_end, declares_length, open_recording
+from unbabble.audio.ffmpeg import count_packets
 from unbabble.errors import AudioError
 from unbabble.output import write_whole, writing
 from unbabble.progress import Progress
@@ -60,7 +59,7 @@ def read_duration_s(path: Path) -> float:
     with open_recording(path) as recording:
         duration_s = recording.duration_s
     if duration_s is None or path.suffix.lower() in COUNTED_SUFFIXES:
-        counted_s = _count_packets(path)
+        counted_s = count_packets(path)
         if duration_s is not None and declares_length(path) and counted_s < duration_s - PADDING_S:
             raise AudioError(
                 f"{path}: its header promises {duration_s:.2f} s, but {counted_s:.2f} s are there; "
@@ -74,16 +73,6 @@ def read_duration_s(path: Path) -> float:
     if duration_s < SHORTEST_S:
         raise AudioError(f"{path}: {duration_s * 1000:.0f} ms of audio; expected at least {SHORTEST_S * 1000:.0f} ms")
     return duration_s
-
-
-def _count_packets(path: Path) -> float:
-    try:
-        with path.open("rb") as file, av.open(file, mode="r") as container:
-            stream = container.streams.audio[0]
-            ticks = sum(packet.duration or 0 for packet in container.demux(stream))
-            return float((ticks - max(stream.start_time or 0, 0)) * (stream.time_base or 0))
-    except DECODE_ERRORS as error:
-        raise AudioError(f"{path}: damaged ({error}); copy or download it again") from None
 
 
 def _measure(path: Path, known: Mapping[str, Measured]) -> Measured | str:

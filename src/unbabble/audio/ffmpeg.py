@@ -1,0 +1,155 @@
+"""Everything else: FFmpeg's decoders by PyAV, from a file or a pipe.
+
+Only the sound is decoded: no codec of pictures ever runs, and nothing that a file names is opened (playlists would
+have FFmpeg read other files, or the network).
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from unbabble.audio.recording import BLOCK, Recording, Samples, cut_short, known_tags
+from unbabble.audio.source import STREAMED_BYTES, FileSource, PipeSource
+from unbabble.errors import AudioError
+
+FFMPEG_ERRORS = (FFmpegError, OSError, ValueError, EOFError)
+# Containers whose headers state the length; others are guessed from the bit rate.
+STATING = frozenset(
+    {"wav", "w64", "flac", "aiff", "au", "caf", "tta", "wv", "ape", "avi", "asf", "matroska,webm", "mp3"}
+    | {"mov,mp4,m4a,3gp,3g2,mj2"}
+)
+MATROSKA_DURATION = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)")
+SLACK_S = 0.1  # what encoders add or leave out at the ends
+
+
+def open_ffmpeg(source: FileSource | PipeSource, name: str, stack: ExitStack, *, mp3_counted: bool) -> Recording:
+    """Open whatever FFmpeg recognises. Raises AudioError, which begins with ``name``.
+
+    mp3_counted: whether the file, if it is an mp3, states how long it is (else FFmpeg guesses).
+    """
+    try:
+        container = stack.enter_context(_container(source))
+    except FFMPEG_ERRORS:
+        raise _not_audio(source, name) from None
+    stream = container.streams.best("audio")
+    if stream is None:
+        raise AudioError(f"{name}: holds no sound that can be decoded; expected a recording; convert it to wav first")
+    if stream.codec_context is None or not stream.rate or not stream.channels:
+        raise AudioError(
+            f"{name}: its header gives no sample rate or channels; expected both; convert it to wav first"
+        )
+    duration_s, of_stream = _duration_s(container, stream)
+    of_stream = of_stream and (mp3_counted or container.format.name != "mp3")
+    declared = int(duration_s * stream.rate) if duration_s is not None and of_stream else 0
+    blocks = _whole(_blocks(container, stream, declared, name), source, name)
+    tags = known_tags({**container.metadata, **stream.metadata})
+    return Recording(stream.rate, stream.channels, duration_s, blocks, tags)
+
+
+def count_packets(path: Path) -> float:
+    """Seconds of sound, without decoding it. Raises AudioError."""
+    try:
+        with path.open("rb") as file, _container(file) as container:
+            stream = container.streams.audio[0]
+            ticks = sum(packet.duration or 0 for packet in container.demux(stream))
+            return float((ticks - max(stream.start_time or 0, 0)) * (stream.time_base or 0))
+    except FFMPEG_ERRORS as error:
+        raise AudioError(f"{path}: damaged ({error}); copy or download it again") from None
+
+
+def _container(file: Any) -> Any:
+    options = {"codec_whitelist": _audio_decoders()}
+    return av.open(file, mode="r", options=options, metadata_errors="replace", io_open=_refuse)
+
+
+def _blocks(container: Any, stream: Any, declared: int, name: str) -> Iterator[Samples]:
+    rate, n_channels, n_read = stream.rate, stream.channels, 0
+    try:
+        for frame in container.decode(stream):
+            samples = _samples(frame)
+            if frame.sample_rate != rate or len(samples) != n_channels:
+                found = f"{frame.sample_rate} Hz and {len(samples)} channels after {rate} Hz and {n_channels}"
+                raise cut_short(name, f"its format changes: {found}")
+            n_read += samples.shape[1]
+            size = max(1, BLOCK // n_channels)
+            yield from (samples[:, start : start + size] for start in range(0, samples.shape[1], size))
+    except FFMPEG_ERRORS as error:
+        if not 0 < declared <= n_read:  # what follows the last sample may be anything
+            reason = getattr(error, "strerror", None) or str(error)
+            raise cut_short(name, f"decoding failed after {n_read} samples: {reason}") from None
+    if n_read < declared - SLACK_S * rate:
+        raise cut_short(name, f"{n_read} of {declared} samples are there")
+
+
+def _whole(blocks: Iterator[Samples], source: FileSource | PipeSource, name: str) -> Iterator[Samples]:
+    """Pass blocks on; what a pipe promised and did not bring as AudioError."""
+    yield from blocks
+    if isinstance(source, PipeSource) and (missing := source.missing()):
+        raise cut_short(name, missing)
+
+
+def _not_audio(source: FileSource | PipeSource, name: str) -> AudioError:
+    expected = "expected wav, flac, mp3, ogg, m4a, mp4 or the like"
+    if not isinstance(source, PipeSource):
+        return AudioError(f"{name}: not audio that can be decoded, or cut short; {expected}")
+    if source.n_bytes == 0:
+        return AudioError(f"{name}: nothing came; {expected}; check the program before the pipe")
+    return AudioError(
+        f"{name}: not audio that can be decoded from a pipe, or cut short; {expected}; "
+        "give the name of a file instead, or have ffmpeg write wav into the pipe"
+    )
+
+
+def _samples(frame: av.AudioFrame) -> Samples:
+    """Any of FFmpeg's sample formats as (channels, samples) float32 of full scale 1."""
+    data = frame.to_ndarray()
+    if not frame.format.is_planar:
+        data = data.reshape(frame.samples, -1).T
+    if data.dtype == np.uint8:
+        return (data.astype(np.float32) - 128) / np.float32(128)
+    scale = 1 if data.dtype.kind == "f" else 2.0 ** (8 * data.dtype.itemsize - 1)
+    return np.asarray(data.astype(np.float32) / np.float32(scale), np.float32)
+
+
+def _duration_s(container: Any, stream: Any) -> tuple[float | None, bool]:
+    """How long the sound is as far as anything tells, and whether its header states that of this very stream."""
+    stated = container.format.name in STATING
+    written = MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", ""))
+    if stream.duration is not None and stream.time_base is not None:
+        duration_s = float(stream.duration * stream.time_base)
+    elif written:
+        hours, minutes, seconds = map(float, written.groups())
+        duration_s = 3600 * hours + 60 * minutes + seconds
+    elif container.duration is not None:
+        duration_s = container.duration / av.time_base
+        stated = stated and len(container.streams) == 1
+    else:
+        return None, False
+    if container.format.name == "wav" and duration_s * (stream.bit_rate or 0) / 8 >= STREAMED_BYTES:
+        return None, False
+    return duration_s, stated
+
+
+@cache
+def _audio_decoders() -> str:
+    """Names of all decoders of sound."""
+    decoders = []
+    for name in av.codecs_available:
+        try:
+            codec = av.Codec(name, "r")
+        except av.codec.codec.UnknownCodecError:  # an encoder only
+            continue
+        if codec.type == "audio":
+            decoders.append(name)
+    return ",".join(decoders)
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> None:
+    raise PermissionError(f"would open {url}")

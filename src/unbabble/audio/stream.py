@@ -1,0 +1,61 @@
+"""Recordings that come through a pipe, or as raw samples."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, get_args
+
+import numpy as np
+
+from unbabble.audio.recording import BLOCK, Recording, Samples, checked, cut_short
+from unbabble.audio.source import FileSource, PipeSource
+
+SampleFormat = Literal["s16le", "s24le", "s32le", "f32le"]
+SAMPLE_FORMATS: tuple[SampleFormat, ...] = get_args(SampleFormat)
+
+
+@dataclass(frozen=True)
+class RawFormat:
+    """How to read samples without a header: interleaved, little-endian integers or floats of full scale 1."""
+
+    sample_rate: int  # Hz
+    n_channels: int = 1
+    sample_format: SampleFormat = "s16le"
+
+
+@contextmanager
+def open_stream(file: BinaryIO, raw: RawFormat | None = None, *, name: str = "standard input") -> Iterator[Recording]:
+    """Open what comes through a pipe: whatever FFmpeg recognises, or samples of the ``raw`` format.
+
+    file: open for reading in binary; it need not seek, and is read as it comes. name: begins errors.
+    Raises AudioError as ``open_recording`` does.
+    """
+    with ExitStack() as stack:
+        if raw is not None:
+            recording = Recording(raw.sample_rate, raw.n_channels, None, _raw_blocks(file, raw, name))
+        else:
+            from unbabble.audio.ffmpeg import open_ffmpeg
+
+            source = FileSource(file) if file.seekable() else PipeSource(file)
+            recording = open_ffmpeg(source, name, stack, mp3_counted=False)
+        yield checked(recording, name)
+
+
+def _raw_blocks(file: BinaryIO, raw: RawFormat, name: str) -> Iterator[Samples]:
+    width = int(raw.sample_format[1:3]) // 8
+    frame = width * raw.n_channels
+    while data := file.read(frame * max(1, BLOCK // raw.n_channels)):
+        if len(data) % frame:
+            raise cut_short(name, f"{len(data) % frame} bytes follow the last whole frame of {frame}")
+        yield _from_raw(data, raw.sample_format).reshape(-1, raw.n_channels).T
+
+
+def _from_raw(data: bytes, sample_format: SampleFormat) -> Samples:
+    if sample_format == "f32le":
+        return np.frombuffer(data, "<f4").astype(np.float32)
+    if sample_format == "s24le":
+        high = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        integers = np.concatenate([np.zeros_like(high[:, :1]), high], axis=1).view("<i4")[:, 0]
+        return integers.astype(np.float32) / np.float32(2**31)
+    integers = np.frombuffer(data, f"<i{int(sample_format[1:3]) // 8}")
+    return integers.astype(np.float32) / np.float32(2.0 ** (8 * integers.itemsize - 1))
