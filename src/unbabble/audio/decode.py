@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from unbabble.audio.recording import Recording, Samples, checked, to_mono
+from unbabble.audio.recording import Recording, Samples, checked, cut_short, to_mono
 from unbabble.audio.resample import resample
 from unbabble.audio.sndfile import is_sndfile, open_sndfile
-from unbabble.audio.source import FileSource
+from unbabble.audio.source import BEGIN_BYTES, END_BYTES, FileSource, ends_inside_page
 from unbabble.audio.stream import open_stream
 from unbabble.errors import AudioError
 
@@ -35,16 +35,17 @@ def open_recording(path: Path) -> Iterator[Recording]:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield stack.enter_context(open_stream(file, name=str(path)))
             return
-        head = file.read(12)
-        file.seek(0)
+        head = file.read(BEGIN_BYTES)
         if not head:
             raise AudioError(f"{path}: the file is empty; expected audio; copy or download it again")
-        found = open_sndfile(path, stack) if is_sndfile(head) else "of a kind that FFmpeg decodes"
+        if head.startswith(b"OggS") and ends_inside_page(_end(file)):
+            raise cut_short(str(path), "its last page is incomplete")
+        found = open_sndfile(path, stack) if is_sndfile(head) else ""
         if isinstance(found, str):
             from unbabble.audio.ffmpeg import open_ffmpeg  # FFmpeg takes a tenth of a second to load
 
-            mp3_counted = _counts_frames(file)
-            found = open_ffmpeg(FileSource(file), str(path), stack, mp3_counted=mp3_counted)
+            counted = _counts_frames(file)
+            found = open_ffmpeg(FileSource(file), str(path), stack, mp3_counted=counted, sndfile_said=found)
         yield checked(found, str(path))
 
 
@@ -67,11 +68,17 @@ def declares_length(path: Path) -> bool:
 
 def _counts_frames(file: BinaryIO) -> bool:
     """Whether the first frame of an mp3, behind a tag, says how many there are."""
+    file.seek(0)
     head = file.read(10)
     tag_size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
     file.seek(10 + tag_size if head.startswith(b"ID3") else 0)
     first_frame = file.read(400)
     return b"Xing" in first_frame or b"Info" in first_frame
+
+
+def _end(file: BinaryIO) -> bytes:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
+    return file.read()
 
 
 @contextmanager

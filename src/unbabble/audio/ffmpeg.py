@@ -29,22 +29,23 @@ MATROSKA_DURATION = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)")
 SLACK_S = 0.1  # what encoders add or leave out at the ends
 
 
-def open_ffmpeg(source: FileSource | PipeSource, name: str, stack: ExitStack, *, mp3_counted: bool) -> Recording:
+def open_ffmpeg(
+    source: FileSource | PipeSource, name: str, stack: ExitStack, *, mp3_counted: bool, sndfile_said: str = ""
+) -> Recording:
     """Open whatever FFmpeg recognises. Raises AudioError, which begins with ``name``.
 
-    mp3_counted: whether the file, if it is an mp3, states how long it is (else FFmpeg guesses).
+    mp3_counted: whether the file, if it is an mp3, states how long it is (else FFmpeg guesses);
+    sndfile_said: why libsndfile could not read it.
     """
     try:
         container = stack.enter_context(_container(source))
     except FFMPEG_ERRORS:
-        raise _not_audio(source, name) from None
-    stream = container.streams.best("audio")
-    if stream is None:
-        raise AudioError(f"{name}: holds no sound that can be decoded; expected a recording; convert it to wav first")
-    if stream.codec_context is None or not stream.rate or not stream.channels:
-        raise AudioError(
-            f"{name}: its header gives no sample rate or channels; expected both; convert it to wav first"
-        )
+        raise _not_audio(source, name, sndfile_said) from None
+    if not container.streams.audio:
+        raise AudioError(f"{name}: holds no sound, or is cut short; expected a recording; choose another file")
+    stream = container.streams.best("audio") or container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError(f"{name}: no decoder for its kind of sound; expected a usual one; convert it to wav first")
     duration_s, of_stream = _duration_s(container, stream)
     of_stream = of_stream and (mp3_counted or container.format.name != "mp3")
     declared = int(duration_s * stream.rate) if duration_s is not None and of_stream else 0
@@ -95,10 +96,13 @@ def _whole(blocks: Iterator[Samples], source: FileSource | PipeSource, name: str
         raise cut_short(name, missing)
 
 
-def _not_audio(source: FileSource | PipeSource, name: str) -> AudioError:
+def _not_audio(source: FileSource | PipeSource, name: str, reason: str) -> AudioError:
     expected = "expected wav, flac, mp3, ogg, m4a, mp4 or the like"
     if not isinstance(source, PipeSource):
-        return AudioError(f"{name}: not audio that can be decoded, or cut short; {expected}")
+        because = f" ({reason})" if reason else ""
+        return AudioError(
+            f"{name}: not audio that can be decoded, or cut short{because}; {expected}; copy it again or convert it"
+        )
     if source.n_bytes == 0:
         return AudioError(f"{name}: nothing came; {expected}; check the program before the pipe")
     return AudioError(
@@ -112,17 +116,22 @@ def _samples(frame: av.AudioFrame) -> Samples:
     data = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(frame.samples, -1).T
+    with np.errstate(all="ignore"):  # doubles beyond float32 become infinite, which is told later
+        samples = np.asarray(data.astype(np.float32), np.float32)
     if data.dtype == np.uint8:
-        return (data.astype(np.float32) - 128) / np.float32(128)
-    scale = 1 if data.dtype.kind == "f" else 2.0 ** (8 * data.dtype.itemsize - 1)
-    return np.asarray(data.astype(np.float32) / np.float32(scale), np.float32)
+        return (samples - 128) / np.float32(128)
+    if data.dtype.kind == "f":
+        return samples
+    return samples / np.float32(2.0 ** (8 * data.dtype.itemsize - 1))
 
 
 def _duration_s(container: Any, stream: Any) -> tuple[float | None, bool]:
     """How long the sound is as far as anything tells, and whether its header states that of this very stream."""
     stated = container.format.name in STATING
     written = MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", ""))
-    if stream.duration is not None and stream.time_base is not None:
+    if container.format.name == "caf" and stream.frames and stream.codec_context.name.startswith("pcm_"):
+        duration_s = stream.frames / (stream.rate or 1)  # the other is cut to what is there
+    elif stream.duration is not None and stream.time_base is not None:
         duration_s = float(stream.duration * stream.time_base)
     elif written:
         hours, minutes, seconds = map(float, written.groups())

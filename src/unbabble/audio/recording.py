@@ -13,7 +13,7 @@ from unbabble.errors import AudioError
 Samples = NDArray[np.float32]
 
 RATES_HZ = (8_000, 192_000)
-MOST_CHANNELS = 1024
+MOST_CHANNELS = 512  # FFmpeg knows no more
 SHORTEST_S = 0.025
 LOUDEST = 1e8  # full scale is 1; 24-bit numbers stored as floats may pass
 BLOCK = 1 << 16  # samples of all channels together
@@ -72,7 +72,7 @@ def checked(recording: Recording, name: str) -> Recording:
         raise AudioError(f"{name}: sample rate {recording.sample_rate} Hz; expected 8 to 192 kHz; resample it first")
     if not 1 <= recording.n_channels <= MOST_CHANNELS:
         raise AudioError(
-            f"{name}: {recording.n_channels} channels; expected 1 to {MOST_CHANNELS}; take out those that matter"
+            f"{name}: {recording.n_channels} usable channels; expected 1 to {MOST_CHANNELS}; copy out a few"
         )
     return replace(recording, blocks=_checked(recording.blocks, name))
 

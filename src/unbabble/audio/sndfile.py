@@ -9,12 +9,11 @@ from pathlib import Path
 import soundfile
 
 from unbabble.audio.recording import BLOCK, Recording, Samples, cut_short, known_tags
-from unbabble.audio.source import END_BYTES, ends_inside_page
 
 SNDFILE_ERRORS = (soundfile.SoundFileError, OSError, ValueError)
-MALFORMED = 3  # libsndfile's number for a file of a kind it knows, but damaged
 BEGINNINGS = re.compile(rb"RIFF....WAVE|RIFX....WAVE|RF64|riff|fLaC|OggS|FORM....AIF|\.snd|caff|NIST", re.DOTALL)
 DECLARED = re.compile(r"^\s*(?:data|SSND|Data Size|Riff size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN = 2**62  # frames of a flac that does not say
 # Bytes that writers declare who cannot go back to the header: sox and others about the first, ffmpeg the second.
 STREAMED = (range(0x7FFFF000, 0x80000000), range(0xFFFFF000, 0x100000000))
 
@@ -25,17 +24,16 @@ def is_sndfile(head: bytes) -> bool:
 
 
 def open_sndfile(path: Path, stack: ExitStack) -> Recording | str:
-    """A recording, or in a few words why libsndfile cannot read it. Raises AudioError where it is damaged."""
+    """A recording, or in a few words why libsndfile cannot read it. Raises AudioError where it is cut short."""
     try:
         file = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))  # names may be any bytes
-    except soundfile.LibsndfileError as error:
-        if error.code == MALFORMED:
-            raise cut_short(str(path), error.error_string) from None
-        return str(error.error_string)
     except SNDFILE_ERRORS as error:
-        return str(error)
+        return str(getattr(error, "error_string", error))
     if not file.seekable():  # which soundfile needs to count what it reads, and GSM in a wav is not
         return "an encoding that libsndfile does not count"
+    _check_declared(file, path)
+    if not 0 < file.frames < UNKNOWN:  # as where a recorder stopped before it could state the length, or in a pipe
+        return "no length stated"
     tags = known_tags(file.copy_metadata())
     return Recording(file.samplerate, file.channels, file.frames / file.samplerate, _blocks(file, path), tags)
 
@@ -53,7 +51,6 @@ def check_end(path: Path) -> None:
 
 
 def _blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples]:
-    _check_declared(file, path)
     n_read = 0
     try:
         while len(block := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
@@ -66,15 +63,7 @@ def _blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples]:
 
 
 def _check_declared(file: soundfile.SoundFile, path: Path) -> None:
-    """Raise AudioError where a file has less than its header promises, or ends inside a page of Ogg."""
-    if file.format == "OGG" and ends_inside_page(_end(path)):
-        raise cut_short(str(path), "its last page is incomplete")
+    """Raise AudioError where a file has less than its header promises."""
     for declared, there in re.findall(DECLARED, file.extra_info):
         if int(there) < int(declared) and not any(int(declared) in usual for usual in STREAMED):
             raise cut_short(str(path), f"{there} of {declared} bytes are there")
-
-
-def _end(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
-        return file.read()

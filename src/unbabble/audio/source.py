@@ -1,9 +1,11 @@
 """What FFmpeg reads from: files and pipes, and whether all came that they promise."""
 
+import errno
 import os
 import struct
 from typing import BinaryIO
 
+BEGIN_BYTES = 12  # by which a kind of file is known
 STREAMED_BYTES = 0x7FFFF000  # writers that cannot go back to the header declare at least as much, or nothing
 LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of an Ogg page
 END_BYTES = 2 * LONGEST_PAGE  # in which a page begins
@@ -20,9 +22,10 @@ class FileSource:
         return self._file.read(max(0, min(size, self._size - self.tell())))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:
-            offset, whence = self._size + offset, os.SEEK_SET
-        return self._file.seek(offset, whence)
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
+        if not 0 <= position <= self._size:  # a damaged file sends FFmpeg anywhere; an exception would be printed
+            return -errno.EINVAL
+        return self._file.seek(position)
 
     def tell(self) -> int:
         return self._file.tell()
@@ -38,7 +41,7 @@ class PipeSource:
 
     def read(self, size: int) -> bytes:
         data: bytes = self._read(size)
-        self._begin = self._begin or data[:12]
+        self._begin = (self._begin + data[:BEGIN_BYTES])[:BEGIN_BYTES]
         self._end = (self._end + data)[-END_BYTES:]
         self.n_bytes += len(data)
         return data
@@ -47,7 +50,7 @@ class PipeSource:
         """After the last sample: what the recording promises and did not come, if that can be known."""
         if self._begin.startswith(b"OggS"):
             return "its last page is incomplete" if ends_inside_page(self._end) else None
-        if not self._begin.startswith((b"RIFF", b"FORM")):
+        if not self._begin.startswith((b"RIFF", b"FORM")) or len(self._begin) < BEGIN_BYTES:
             return None
         order = "<" if self._begin.startswith(b"RIFF") else ">"
         declared = 8 + int(struct.unpack(f"{order}I", self._begin[4:8])[0])
