@@ -1,45 +1,191 @@
 """The command that separates recordings."""
 
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unbabble.cli.screen import Screen
 
+if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
+    from unbabble.audio import RawFormat
+    from unbabble.recordings import Options, Outcome
+    from unbabble.recordings.finding import Job
+    from unbabble.recordings.many import Tell
+
+INTERRUPTED = 130  # as shells report it
+
 
 def separate(
-    inputs: Annotated[list[Path], typer.Argument(help="Audio files, or folders that are walked.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; made where missing.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Audio or video files, folders that are walked, or - for standard input.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; made where missing.")] = None,
     model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")] = "default",
-    audio_format: Annotated[str, typer.Option("--format", help="wav (32-bit float) or flac (24 bits).")] = "wav",
-    speakers: Annotated[int | None, typer.Option(help="Tracks to give, where the model can give any number.")] = None,
+    speakers: Annotated[
+        str, typer.Option(metavar="auto|N", help="Tracks to give; auto leaves out those with nobody on them.")
+    ] = "auto",
+    channel: Annotated[
+        str, typer.Option(metavar="mix|N|each", help="Average all channels, take one, or separate each by itself.")
+    ] = "mix",
+    audio_format: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
+    bits: Annotated[int | None, typer.Option(help="16, 24 or 32 (float) for wav, 24 for flac.")] = None,
+    filename: Annotated[
+        str, typer.Option(help="Names of tracks in the folder; fields: track, speaker, ext, channel.")
+    ] = "{track}/{speaker}.{ext}",
+    activity: Annotated[bool, typer.Option("--activity", help="Write who speaks when, as RTTM and JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Write the tracks as one wav to standard output.")] = False,
+    raw: Annotated[
+        str | None, typer.Option(help="Standard input is samples without a header: s16le, s24le, s32le, f32le.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="Sample rate of --raw in Hz.")] = None,
+    channels: Annotated[int, typer.Option(min=1, max=1024, help="Channels of --raw.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Recordings separated at the same time.")] = 1,
     window_s: Annotated[float | None, typer.Option(help="Seconds separated at once.")] = None,
     overlap_s: Annotated[float | None, typer.Option(help="Seconds that windows share.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads, of all jobs together.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table and no notices.")] = False,
 ) -> None:
-    """Separate recordings: one track per talker, at the rate and length of the input."""
-    from unbabble.recordings import FORMATS, find_jobs, run_job
-    from unbabble.separator import Separator
+    """Separate recordings: one track per talker, at the rate and length of the input.
 
-    if audio_format not in FORMATS:
-        raise typer.BadParameter(f"{audio_format!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
+    Started again, it leaves what is done and goes on where it was stopped.
+    """
+    from unbabble.recordings import Options
+
+    _check_usage(inputs, out, stdout, activity, raw, rate)
     try:
-        separator = Separator(model, window_s=window_s, overlap_s=overlap_s, threads=threads)
+        options = Options(
+            model=model,
+            speakers=_number_or_word(speakers),
+            channel=_number_or_word(channel),
+            audio_format=audio_format,  # type: ignore[arg-type]  # checked there
+            bits=bits,
+            filename=filename,
+            activity=activity,
+            force=force,
+            window_s=window_s,
+            overlap_s=overlap_s,
+            jobs=jobs,
+            threads=threads,
+            raw=_raw_format(raw, rate, channels),
+        )
+        screen = Screen(quiet)
+        if out is None:
+            _into_pipe(inputs, options, screen)
+        else:
+            _into_files(inputs, out, options, screen)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    separator.model.n_tracks(speakers)
-    screen, failed = Screen(quiet), False
-    for job in find_jobs(inputs, out):
-        with screen.progress(job.source.name) as progress:
-            outcome = run_job(job, separator, audio_format, speakers, progress)
-        if outcome.error is not None:
-            failed = True
-            screen.complain(outcome.error)
-            continue
-        for text in outcome.notices:
-            screen.notice(text)
-        screen.result(job.folder)
-    if failed:
+
+
+def _check_usage(
+    inputs: Sequence[str], out: Path | None, stdout: bool, activity: bool, raw: str | None, rate: int | None
+) -> None:
+    """Refuse flags that do not go together."""
+    piped = "-" in inputs
+    complaints = {
+        "give --out with a folder for the results, or --stdout": (out is None) != stdout,
+        "--activity writes files: give --out instead of --stdout": stdout and activity,
+        "standard input (-) stands alone": piped and len(inputs) > 1,
+        "standard input is a terminal; lead a recording into it": piped and sys.stdin.isatty(),
+        "standard output is a terminal; lead it into a file or a program": stdout and sys.stdout.isatty(),
+        "--raw is for standard input (-) and needs --rate": raw is not None and not (piped and rate),
+        "--rate is for --raw": rate is not None and raw is None,
+    }
+    for text, applies in complaints.items():
+        if applies:
+            raise typer.BadParameter(text)
+
+
+def _number_or_word(text: str) -> Any:
+    return int(text) if text.isdecimal() else text
+
+
+def _raw_format(raw: str | None, rate: int | None, channels: int) -> "RawFormat | None":
+    from unbabble.audio import SAMPLE_FORMATS, RawFormat
+
+    if raw is None or rate is None:
+        return None
+    for known in SAMPLE_FORMATS:
+        if raw == known:
+            return RawFormat(rate, channels, known)
+    raise ValueError(f"raw {raw!r} is not one of {', '.join(SAMPLE_FORMATS)}")
+
+
+def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> None:
+    from unbabble.recordings.finding import find_jobs
+    from unbabble.recordings.pipe import separate_into_pipe
+
+    jobs = find_jobs(inputs, Path(), options)
+    if len(jobs) != 1:
+        raise ValueError(f"--stdout takes one recording and one channel of it, or mix; these are {len(jobs)}")
+    try:
+        with screen.progress(jobs[0].name) as progress:
+            separate_into_pipe(jobs[0], options, sys.stdout.buffer, progress)
+    except KeyboardInterrupt:
+        screen.say("interrupted: what has been written ends in the middle of the recording")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _into_files(inputs: Sequence[str], out: Path, options: "Options", screen: Screen) -> None:
+    from unbabble.recordings.finding import find_jobs
+    from unbabble.recordings.many import run_jobs
+
+    def watch(jobs: "Sequence[Job]") -> "AbstractContextManager[Tell]":
+        return screen.several([job.name for job in jobs], [job.size for job in jobs])
+
+    jobs: Sequence[Job] = ()
+    outcomes: list[Outcome] = []
+    interrupted = False
+    try:
+        jobs = find_jobs(inputs, out, options)
+        for outcome in run_jobs(jobs, options, watch):
+            outcomes.append(outcome)
+            _show(outcome, screen, alone=len(jobs) == 1)
+    except KeyboardInterrupt:
+        interrupted = True
+    if len(jobs) > 1:
+        screen.table(("file", "length", "talkers", "time", ""), [_row(outcome) for outcome in outcomes])
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    for error in failures:
+        screen.complain(error)
+    if interrupted:
+        done = len(outcomes) - len(failures)
+        screen.say(f"interrupted: {done} of {len(jobs)} recordings are done; the same command goes on where it was")
+        raise typer.Exit(INTERRUPTED)
+    if failures:
         raise typer.Exit(1)
+
+
+def _show(outcome: "Outcome", screen: Screen, alone: bool) -> None:
+    """The tracks of a recording, and what a user should know of it; a table tells of several together."""
+    for text in outcome.notices:
+        screen.notice(text)
+    if outcome.summary is not None and alone:
+        if outcome.earlier:
+            screen.notice(f"{outcome.job.name}: was done before and is left as it is; --force makes it again")
+        heard = outcome.summary["talkers_heard"]
+        screen.notice(f"{outcome.job.name}: {heard} talker{'' if heard == 1 else 's'} heard")
+    for path in outcome.tracks:
+        screen.result(path)
+
+
+def _row(outcome: "Outcome") -> tuple[str, ...]:
+    """A line of the table: file, length, talkers heard, time taken, what else there is to say."""
+    if outcome.summary is None:
+        message = " ".join(str(outcome.error).split())
+        reason = message.removeprefix(f"{outcome.job.name}: ").partition("; ")[0]
+        return outcome.job.name, "", "", "", f"failed: {reason}"
+    summary = outcome.summary
+    length, taken = _clock(summary["duration_s"]), _clock(summary["seconds_taken"])
+    return outcome.job.name, length, str(summary["talkers_heard"]), taken, "done before" if outcome.earlier else ""
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -2,11 +2,16 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+TellOne = Callable[[int, float, float | None], None]  # which piece of work, how much is done, and of how much
 
 
 class State:
@@ -20,10 +25,10 @@ class Screen:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        name = TextColumn("{task.description}", markup=False)  # a file's may hold brackets
         self._console = Console(stderr=True)
         self._bar = Progress(
-            *columns,
+            *(name, BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
             console=self._console,
             transient=True,
             disable=quiet or not self._console.is_terminal,
@@ -39,10 +44,50 @@ class Screen:
             yield lambda done, total: self._bar.update(task, completed=done, total=total)
             self._bar.remove_task(task)
 
+    @contextmanager
+    def several(
+        self, names: Sequence[str], sizes: Sequence[float]
+    ) -> Iterator[Callable[[int, float, float | None], None]]:
+        """A bar for each piece of work that is begun, and one for the whole, in which a piece counts by its size."""
+        tasks: dict[int, TaskID] = {}
+        shares = dict.fromkeys(range(len(names)), 0.0)
+        with self._bar:
+            whole = self._bar.add_task("", total=sum(sizes), visible=len(names) > 1)
+
+            def tell(index: int, done: float, total: float | None) -> None:
+                if index not in tasks:
+                    tasks[index] = self._bar.add_task(names[index], total=total)
+                share = min(1.0, done / total) if total else 0.0
+                self._bar.update(tasks[index], completed=done, total=total, visible=share < 1)
+                self._bar.advance(whole, sizes[index] * (share - shares[index]))
+                shares[index] = share
+                ended = sum(share == 1 for share in shares.values())
+                self._bar.update(whole, description=f"{ended} of {len(names)}")
+
+            try:
+                yield tell
+            finally:
+                for task in self._bar.task_ids:
+                    self._bar.remove_task(task)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table on standard error, unless quiet: drawn on a terminal, else columns of plain text."""
+        if self.quiet:
+            return
+        if self._console.is_terminal:
+            table = Table(*columns, box=SIMPLE)
+            for row in rows:
+                table.add_row(*map(Text, row))
+            self._console.print(table)
+            return
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for row in (columns, *rows):
+            self.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
     def result(self, text: object) -> None:
         """Print to standard output, unless quiet."""
         if not self.quiet:
-            print(text)
+            print(text, flush=True)
 
     def notice(self, text: str) -> None:
         """Print to standard error, unless quiet."""
@@ -57,4 +102,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """One line to standard error."""
-        print(line, file=sys.stderr)
+        if self._bar.live.is_started:  # then above the bars
+            self._console.print(Text(line), soft_wrap=True)
+        else:
+            print(line, file=sys.stderr)

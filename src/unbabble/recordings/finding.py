@@ -1,0 +1,175 @@
+"""Which recordings there are, and where the results of each go."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unbabble.audio import AUDIO_SUFFIXES, open_recording
+from unbabble.errors import AudioError, OutputError, UnbabbleError
+from unbabble.model_folder import ModelFolder
+from unbabble.recordings.naming import SIDECAR, Place, Template, free, same, track_of
+from unbabble.recordings.options import Options
+from unbabble.recordings.results import STAGE, tracks_listed
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording to separate, or one channel of it.
+
+    source: None is standard input; channel: the first is 0, None is the average of all; error: what is wrong with
+    the input already.
+    """
+
+    source: Path | None
+    place: Place
+    channel: int | None = None
+    error: UnbabbleError | None = None
+
+    @property
+    def name(self) -> str:
+        """What a user knows it by."""
+        name = "standard input" if self.source is None else str(self.source)
+        return name if self.channel is None else f"{name} (channel {self.channel + 1})"
+
+    @property
+    def size(self) -> int:
+        """In bytes, to guess at the time that it takes."""
+        try:
+            return max(1, self.source.stat().st_size) if self.source else 1
+        except OSError:
+            return 1
+
+    def decided(self, options: Options, model: ModelFolder) -> dict[str, Any]:
+        """All that decides what the result is, for the sidecar: where it is the same, so is the result."""
+        settings = {**options.deciding(model), "channel": self.place.channel}
+        if self.source is None or not self.source.is_file():  # comes once, and never the same
+            return {"source": {"name": self.name, "read_ns": time.time_ns()}, "settings": settings}
+        status = self.source.stat()
+        source = {"name": self.source.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+        return {"source": source, "settings": settings}
+
+
+def find_jobs(inputs: Sequence[str | Path], out: Path, options: Options) -> list[Job]:
+    """The recordings named, and those in the folders named, each with a name of its own for the results."""
+    template, taken = Template(options.filename), set[str]()
+    return [
+        Job(source, Place(out, template, track, label), channel, error)
+        for given in inputs
+        for source, relative, found_error in _recordings_of(given)
+        for track, label, channel, error in _channels(source, free(track_of(relative), taken), found_error, options)
+    ]
+
+
+def check_places(jobs: Sequence[Job], filename: str) -> None:
+    """Raise OutputError where two recordings would have one result, or one would replace an input."""
+    inputs = {_identity(job.source): job for job in jobs if job.source is not None}
+    results: dict[str, Job] = {}
+    for job in jobs:
+        if job.error is not None:
+            continue
+        for path in job.place.everything():
+            other = results.setdefault(same(path), job)
+            if other is not job:
+                raise OutputError(
+                    f"{path}: both {other.name} and {job.name} would be written there by --filename {filename!r}; "
+                    "put {track} in it"
+                )
+            if (identity := _identity(path)) is not None and identity in inputs:
+                raise OutputError(
+                    f"{path}: a result would be written onto the input {inputs[identity].name}; "
+                    "choose another --out or --filename"
+                )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells whether two names are those of one file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+Found = tuple[Path | None, Path, UnbabbleError | None]  # a recording, its name below the input, what is wrong with it
+
+
+def _recordings_of(given: str | Path) -> Iterator[Found]:
+    if given == STDIN:
+        yield None, Path("stdin"), None
+        return
+    path = Path(given)
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        yield path, Path(path.name), _unreadable(path, error)
+        return
+    yield from _in_folder(path) if is_folder else [(path, Path(path.name), None)]
+
+
+def _in_folder(folder: Path) -> Iterator[Found]:
+    """All audio in a folder and below that is not a result of unbabble, finished or not."""
+    failures: list[OSError] = []
+    files = list(_files_below(folder, failures))
+    results = {os.path.normpath(track) for path in files if _may_be_sidecar(path) for track in tracks_listed(path)}
+    recordings = [path for path in files if _is_recording(path) and os.path.normpath(path) not in results]
+    for path in recordings:
+        yield path, path.relative_to(folder), None
+    for error in failures:
+        path = Path(error.filename)
+        yield path, Path(path.name or "folder"), _unreadable(path, error)
+    if not recordings and not failures:
+        expected = ", ".join(sorted(AUDIO_SUFFIXES))
+        error_ = AudioError(f"{folder}: a folder without audio; expected files of {expected}")
+        yield folder, Path(folder.name or "folder"), error_
+
+
+def _files_below(folder: Path, failures: list[OSError]) -> Iterator[Path]:
+    """Files in the order of their names. Links to folders are followed, but no folder is entered twice."""
+    entered = set()
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=failures.append):
+        identity = _identity(Path(here))
+        if identity in entered:
+            folders.clear()
+            continue
+        entered.add(identity)
+        folders[:] = sorted(name for name in folders if not STAGE.search(name))
+        yield from (Path(here, name) for name in sorted(files))
+
+
+def _is_recording(path: Path) -> bool:
+    """Audio by its name; a link that leads nowhere is one too, so that its user is told."""
+    return path.suffix.lower() in AUDIO_SUFFIXES and (path.is_file() or not path.exists())
+
+
+def _may_be_sidecar(path: Path) -> bool:
+    return path.suffix == ".json" and SIDECAR in str(path)
+
+
+def _unreadable(path: Path, error: OSError) -> AudioError:
+    return AudioError(f"{path}: cannot be read: {error.strerror}; check the name and the permissions")
+
+
+Channel = tuple[str, str, int | None, UnbabbleError | None]  # its track, its name, its number, what is wrong
+
+
+def _channels(source: Path | None, track: str, error: UnbabbleError | None, options: Options) -> Iterable[Channel]:
+    """What is to be separated of a recording: the average of its channels, one, or each by itself."""
+    if error is not None or options.channel == "mix":
+        return [(track, "mix", None, error)]
+    if isinstance(options.channel, int):
+        return [(track, f"channel{options.channel}", options.channel - 1, None)]
+    if source is None or source.is_fifo():
+        error = AudioError(f"{source or 'standard input'}: comes once; choose one channel, or mix, or name a file")
+        return [(track, "mix", None, error)]
+    try:
+        with open_recording(source) as recording:
+            labels = [f"channel{number + 1}" for number in range(recording.n_channels)]
+    except UnbabbleError as unreadable:
+        return [(track, "mix", None, unreadable)]
+    apart = "channel" in Template(options.filename).fields
+    return [(track if apart else f"{track}/{label}", label, index, None) for index, label in enumerate(labels)]

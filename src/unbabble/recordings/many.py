@@ -1,0 +1,148 @@
+"""Many recordings: those that are done are left, the others are separated, in several processes if wanted."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unbabble.audio import suffix_of
+from unbabble.errors import OutputError, UnbabbleError
+from unbabble.model_folder import ModelFolder, open_model
+from unbabble.parallel import in_parallel
+from unbabble.recordings.finding import Job, check_places
+from unbabble.recordings.naming import SIDECAR, Place
+from unbabble.recordings.one import Outcome, separate_one
+from unbabble.recordings.options import Options
+from unbabble.recordings.results import earlier_result, recover, unfinished
+from unbabble.separator import Separator
+
+Tell = Callable[[int, float, float | None], None]
+"""Told of a job, by its place in the list, how much is done and of how much."""
+
+Watch = Callable[[Sequence[Job]], AbstractContextManager[Tell]]
+"""Given the jobs that are to be done now, gives what is told of their progress until it ends."""
+
+LOOKS_S = 0.2  # between two looks at what other processes have done
+
+
+def unwatched_jobs(jobs: Sequence[Job]) -> AbstractContextManager[Tell]:
+    """Jobs that nobody looks at."""
+    return nullcontext(lambda index, done, total: None)
+
+
+def run_jobs(jobs: Sequence[Job], options: Options, watch: Watch = unwatched_jobs) -> Iterator[Outcome]:
+    """What becomes of each job, in order, as soon as it is known.
+
+    Every job is tried, whatever became of the others. Raises ModelError, OutputError where results would fall
+    together, ValueError for the window.
+    """
+    check_places(jobs, options.filename)
+    model = open_model(options.model)
+    model.n_tracks(options.n_sources)
+    left = unfinished([job.place for job in jobs])
+    known = {
+        index: outcome
+        for index, job in enumerate(jobs)
+        if (outcome := _settled(job, options, model, left.get(job.place, []))) is not None
+    }
+    to_do = [job for index, job in enumerate(jobs) if index not in known]
+    with watch(to_do) as tell, closing(_separate_all(to_do, options, tell)) as outcomes:
+        for index in range(len(jobs)):
+            yield known[index] if index in known else next(outcomes)
+    for place, stages in left.items():  # of processes that ran on for a moment
+        for stage in stages:
+            with suppress(OutputError):
+                recover(stage, place)
+
+
+def _settled(job: Job, options: Options, model: ModelFolder, stages: Sequence[Path]) -> Outcome | None:
+    """What is known of a job before anything is separated: it cannot be done, or is done already."""
+    if job.error is not None:
+        return Outcome(job, error=job.error)
+    try:
+        for stage in stages:
+            recover(stage, job.place)
+        if options.force:
+            return None
+        earlier = earlier_result(job.place, job.decided(options, model), _planned(job.place, options, model))
+    except UnbabbleError as error:
+        return Outcome(job, error=error)
+    return Outcome(job, earlier, earlier=True) if earlier else None
+
+
+def _planned(place: Place, options: Options, model: ModelFolder) -> list[Path]:
+    """The files that separating would write."""
+    ext = suffix_of(options.track_format)[1:]
+    tracks = [place.path(f"speaker{number + 1}", ext) for number in range(model.n_tracks(options.n_sources))]
+    return [place.sidecar, *tracks, *([place.path(SIDECAR, "rttm")] if options.activity else [])]
+
+
+def _separate_all(jobs: Sequence[Job], options: Options, tell: Tell) -> Generator[Outcome, None, None]:
+    processes = min(options.jobs, len(jobs))
+    if processes > 1:
+        yield from _in_processes(jobs, options, processes, tell)
+    elif jobs:
+        separator = options.separator(options.threads)
+        for index, job in enumerate(jobs):
+            yield separate_one(job, separator, options, partial(tell, index))
+            tell(index, 1, 1)
+
+
+def _in_processes(jobs: Sequence[Job], options: Options, processes: int, tell: Tell) -> Iterator[Outcome]:
+    progress = multiprocessing.RawArray("d", 2 * len(jobs))  # no lock that a killed process could keep
+    work = _Work(jobs, options, max(1, (options.threads or usable_cores()) // processes), progress)
+    with _looking_at(progress, tell):
+        yield from in_parallel(work, range(len(jobs)), processes)
+
+
+@dataclass
+class _Work:
+    """What a process does with a job's number. progress: how much of each is done, and of how much (0: unknown)."""
+
+    jobs: Sequence[Job]
+    options: Options
+    threads: int
+    progress: Any
+    separator: Separator | None = field(default=None, init=False)
+
+    def __call__(self, index: int) -> Outcome:
+        def note(done: float, total: float | None) -> None:
+            self.progress[2 * index : 2 * index + 2] = done, total or 0.0
+
+        self.separator = self.separator or self.options.separator(self.threads)
+        outcome = separate_one(self.jobs[index], self.separator, self.options, note)
+        note(1, 1)
+        return outcome
+
+
+@contextmanager
+def _looking_at(progress: Any, tell: Tell) -> Iterator[None]:
+    """Tell what the processes note, now and then."""
+    ended = threading.Event()
+    told: dict[int, tuple[float, float]] = {}
+
+    def look() -> None:
+        while not ended.wait(LOOKS_S):
+            for index in range(len(progress) // 2):
+                done, total = progress[2 * index], progress[2 * index + 1]
+                if done and told.get(index) != (done, total):
+                    told[index] = done, total
+                    tell(index, done, total or None)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def usable_cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,183 @@
+"""One recording: decoded, separated and written, block by block."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unbabble import __version__
+from unbabble.activity import Turn
+from unbabble.audio import Recording, Samples, TrackWriter, open_recording, open_stream, suffix_of, to_mono
+from unbabble.errors import ModelError, OutputError, UnbabbleError
+from unbabble.model_folder import ModelFolder
+from unbabble.output import writing
+from unbabble.progress import Progress, unwatched
+from unbabble.recordings.finding import Job
+from unbabble.recordings.naming import SIDECAR, Place
+from unbabble.recordings.options import Options
+from unbabble.recordings.results import STAGED_SIDECAR, staged
+from unbabble.separator import Separator
+from unbabble.stream import Stream
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: the sidecar's content, or the error.
+
+    notices: what a user should know of the recording; earlier: the result was there already.
+    """
+
+    job: Job
+    summary: dict[str, Any] | None = None
+    error: UnbabbleError | None = None
+    notices: tuple[str, ...] = ()
+    earlier: bool = False
+
+    @property
+    def tracks(self) -> list[Path]:
+        """The files with the talkers, in order."""
+        listed = self.summary["tracks"] if self.summary else []
+        return [self.job.place.sidecar.parent / track["file"] for track in listed]
+
+
+def separate_one(job: Job, separator: Separator, options: Options, progress: Progress = unwatched) -> Outcome:
+    """Separate one recording and write its tracks and sidecar, whole or not at all."""
+    try:
+        with named_errors(job):
+            summary = _separate(job, separator, options, progress)
+    except UnbabbleError as error:
+        return Outcome(job, error=error)
+    return Outcome(job, summary, notices=tuple(_notices(job, summary, separator.model)))
+
+
+@contextmanager
+def named_errors(job: Job) -> Iterator[None]:
+    """Errors say which recording they are of; a defect of ours must not cost the user the others."""
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads what we write any more
+        raise
+    except UnbabbleError as error:
+        named = isinstance(error, OutputError | ModelError) or str(error).startswith((job.name, str(job.source)))
+        raise (error if named else type(error)(f"{job.name}: {error}")) from error.__cause__
+    except Exception as error:
+        message = f"{job.name}: unexpected {type(error).__name__}: {error}; please report it"
+        raise UnbabbleError(message) from error
+
+
+def separated_blocks(
+    recording: Recording, stream: Stream, channel: int | None, progress: Progress
+) -> Iterator[Samples]:
+    """Push a recording through a stream: blocks of (tracks, samples), as they are ready."""
+    n_done = 0
+    for block in to_mono(recording.blocks, channel):
+        yield stream.push(block)
+        n_done += block.shape[1]
+        progress(n_done / recording.sample_rate, recording.duration_s)
+    yield stream.finish()
+
+
+@contextmanager
+def opened(job: Job, options: Options) -> Iterator[Recording]:
+    """The recording of a job: a file, or what comes through a pipe. Raises AudioError."""
+    if job.source is None:
+        with open_stream(sys.stdin.buffer, options.raw) as recording:
+            yield recording
+    else:
+        with open_recording(job.source) as recording:
+            yield recording
+
+
+def _separate(job: Job, separator: Separator, options: Options, progress: Progress) -> dict[str, Any]:
+    """Write tracks, activity and sidecar; returns the sidecar's content."""
+    started = time.perf_counter()
+    decided = job.decided(options, separator.model)
+    with opened(job, options) as recording, staged(job.place) as stage:
+        stream = separator.stream(recording.sample_rate, options.n_sources)
+        suffix = suffix_of(options.track_format)
+        paths = [stage / f"speaker{number + 1}{suffix}" for number in range(stream.n_tracks)]
+        with TrackWriter(paths, recording.sample_rate, options.track_format, recording.tags) as writer:
+            for block in separated_blocks(recording, stream, job.channel, progress):
+                writer.write(block)
+            everyone = tuple(range(stream.n_tracks))
+            kept = everyone if options.n_sources else stream.heard
+            writer.drop(set(everyone) - set(kept))
+        for index, path in zip(kept, paths, strict=False):  # those that are left count from 1
+            with writing(path):
+                paths[index].rename(path)
+        summary = {
+            "input": job.name,
+            **decided,
+            "unbabble": __version__,
+            "model": separator.model.name,
+            "model_version": separator.model.version,
+            "sample_rate": recording.sample_rate,
+            "channels": recording.n_channels,
+            "n_samples": writer.n_samples,
+            "duration_s": writer.n_samples / recording.sample_rate,
+            "window_s": separator.window_s,
+            "overlap_s": separator.overlap_s,
+            "seconds_taken": round(time.perf_counter() - started, 3),
+            "gain": writer.gain,
+            "talkers_heard": len(stream.heard),
+            "tracks": [
+                _track_entry(job.place, path.name, writer.peaks[index] * writer.gain)
+                for index, path in zip(kept, paths, strict=False)
+            ],
+        }
+        if options.activity:
+            turns = [(paths[kept.index(turn.speaker)].stem, turn) for turn in stream.turns]
+            summary["turns"] = [_turn_entry(name, turn) for name, turn in turns]
+            _write_text(stage / f"{SIDECAR}.rttm", "".join(_rttm_line(job, name, turn) for name, turn in turns))
+        _write_text(stage / STAGED_SIDECAR, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _track_entry(place: Place, name: str, peak: float) -> dict[str, Any]:
+    speaker, ext = name.split(".")
+    file = os.path.relpath(place.path(speaker, ext), place.sidecar.parent)
+    return {"speaker": speaker, "file": Path(file).as_posix(), "peak_db": _decibels(peak)}
+
+
+def _turn_entry(speaker: str, turn: Turn) -> dict[str, Any]:
+    return {
+        "start_s": round(turn.start_s, 3),
+        "end_s": round(turn.end_s, 3),
+        "speaker": speaker,
+        "overlapped_share": round(turn.overlapped_share, 3),
+    }
+
+
+def _rttm_line(job: Job, speaker: str, turn: Turn) -> str:
+    """One turn in the Rich Transcription Time Marked format (NIST, RT-09): no field may hold a blank."""
+    name, channel = "_".join(job.place.track.split()), 1 + (job.channel or 0)
+    duration_s = turn.end_s - turn.start_s
+    return f"SPEAKER {name} {channel} {turn.start_s:.3f} {duration_s:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
+
+
+def _notices(job: Job, summary: dict[str, Any], model: ModelFolder) -> Iterator[str]:
+    if not summary["tracks"]:
+        yield (
+            f"{job.name}: nobody was heard, so there are no tracks; "
+            f"--speakers {model.n_sources} writes {model.n_sources} all the same"
+        )
+    if job.channel is None and summary["channels"] > 1:
+        yield f"{job.name}: {summary['channels']} channels averaged into one"
+    if summary["gain"] != 1:
+        yield f"{job.name}: tracks scaled by {summary['gain']:.3f} together, so that none clips"
+
+
+def _write_text(path: Path, text: str) -> None:
+    with writing(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _decibels(peak: float) -> float | None:
+    """Peak in dB of full scale; None for silence."""
+    return round(20 * math.log10(peak), 2) if peak > 0 else None

@@ -1,0 +1,51 @@
+"""Tracks into a pipe, as they are made."""
+
+import io
+from typing import BinaryIO, cast
+
+from unbabble.audio import WavFile
+from unbabble.errors import OutputError
+from unbabble.progress import Progress, unwatched
+from unbabble.recordings.finding import Job
+from unbabble.recordings.one import named_errors, opened, separated_blocks
+from unbabble.recordings.options import Options
+
+
+def separate_into_pipe(job: Job, options: Options, file: BinaryIO, progress: Progress = unwatched) -> None:
+    """Write all tracks of a recording side by side, as one wav whose header leaves the length open.
+
+    A track on which nobody is heard comes as silence. Raises UnbabbleError; BrokenPipeError where nobody reads on.
+    """
+    separator = options.separator(options.threads)
+    track_format = options.track_format
+    if track_format == "flac":
+        raise OutputError("flac cannot be written to standard output; expected wav; leave --format out")
+    if job.error is not None:
+        raise job.error
+    with named_errors(job), opened(job, options) as recording:
+        stream = separator.stream(recording.sample_rate, options.n_sources)
+        sink = cast(BinaryIO, _Flushed(file))
+        with WavFile(sink, recording.sample_rate, stream.n_tracks, track_format, recording.tags) as wav:
+            for block in separated_blocks(recording, stream, job.channel, progress):
+                wav.write(block)
+
+
+class _Flushed(io.RawIOBase):
+    """A file to which every block goes at once, and in which nothing can be changed later."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            reason = f"standard output: cannot be written: {error.strerror}; check where it leads"
+            raise OutputError(reason) from error
+        return len(data)

@@ -1,0 +1,157 @@
+"""Results on disk: whole or not at all, and recognised when they are there already.
+
+All of one recording is first written into a folder beside its place, the sidecar last; then each file goes to its
+place, the sidecar last again. Of a process that was killed before the sidecar was written, nothing is used; of one
+that was killed later, the next run moves the rest.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from unbabble.errors import OutputError
+from unbabble.output import UNFINISHED, writing
+from unbabble.recordings.naming import SIDECAR, Place
+
+STAGE = re.compile(r"\.json\.part-(\d+)$")  # ends the name of a folder that a process, by its number, fills
+STAGED_SIDECAR = f"{SIDECAR}.json"
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """A sidecar's content; empty where there is none or it is not one of ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) and all(track["file"] for track in content["tracks"]) else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def tracks_listed(sidecar: Path) -> list[Path]:
+    """The tracks that a sidecar says were made, in order."""
+    return [sidecar.parent / str(track["file"]) for track in read_sidecar(sidecar).get("tracks", ())]
+
+
+def earlier_result(place: Place, decided: dict[str, Any], planned: Iterable[Path]) -> dict[str, Any] | None:
+    """The sidecar of a result that is there already and is the one wanted; None where nothing is there.
+
+    decided: what the sidecar must say of input and settings; planned: the files that are to be written. Raises
+    OutputError where one of them is there and is not such a result.
+    """
+    content = read_sidecar(place.sidecar)
+    other = [name for name, value in decided.items() if content.get(name) != value]
+    missing = [path for path in tracks_listed(place.sidecar) if not path.exists()]
+    if content and not other and not missing:
+        return content
+    lying = next((path for path in planned if os.path.lexists(path)), None)
+    if lying is None:
+        return None
+    reason = ""
+    if content:
+        reason = f" with other {' and '.join(other)}" if other else f", but {missing[0].name} is missing"
+    raise OutputError(f"{lying}: is there already{reason}; choose another --out, or --force to replace it")
+
+
+@contextmanager
+def staged(place: Place) -> Iterator[Path]:
+    """A fresh folder to fill with speaker1.wav ..., at last separation.json; in the end all goes to its place.
+
+    Where the block ends with an error, nothing is left. Raises OutputError.
+    """
+    stage = place.sidecar.with_name(f"{place.sidecar.name}.part-{os.getpid()}")
+    kept = place.out if place.out.exists() else place.out.parent
+    try:
+        with writing(place.sidecar):
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir(parents=True)
+        yield stage
+    except BaseException as error:
+        shutil.rmtree(stage, ignore_errors=True)
+        with suppress(OSError):  # where another recording's are in it
+            for folder in takewhile(lambda folder: folder != kept, stage.parents):
+                folder.rmdir()
+        if isinstance(error, OutputError):
+            raise _naming_the_place(error, stage, place) from error
+        raise
+    publish(stage, place)
+
+
+def publish(stage: Path, place: Place) -> None:
+    """Move all to its place, the sidecar last, after what it replaces is gone. OutputError leaves nothing of it.
+
+    Killed at any point, it can be called again to go on.
+    """
+    moved: list[Path] = []
+    try:
+        _remove_earlier(place)
+        for path in sorted(stage.iterdir(), key=lambda path: (path.name == STAGED_SIDECAR, path.name)):
+            target = place.path(path.stem, path.suffix[1:])
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+            moved.append(target)
+    except OutputError:
+        for path in moved:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _remove_earlier(place: Place) -> None:
+    """Remove what an earlier run left, its sidecar last; of what that lists only what could be ours."""
+    if not read_sidecar(place.sidecar):
+        return
+    possible = {os.path.normpath(path) for path in place.everything()}
+    for path in [*tracks_listed(place.sidecar), place.path(SIDECAR, "rttm"), place.sidecar]:
+        if os.path.normpath(path) in possible:
+            with writing(path):
+                path.unlink(missing_ok=True)
+
+
+def unfinished(places: Iterable[Place]) -> dict[Place, list[Path]]:
+    """What processes that were killed, or still run, have beside the places."""
+    by_sidecar = {place.sidecar: place for place in places}
+    found: dict[Place, list[Path]] = {}
+    for folder in {sidecar.parent for sidecar in by_sidecar}:
+        with suppress(OSError):
+            for path in folder.iterdir():
+                place = by_sidecar.get(path.with_name(STAGE.sub(".json", path.name)))
+                if place is not None and STAGE.search(path.name):
+                    found.setdefault(place, []).append(path)
+    return found
+
+
+def recover(stage: Path, place: Place) -> None:
+    """Finish or remove what a process has left; nothing where it still runs. Raises OutputError."""
+    number = STAGE.search(stage.name)
+    if number is None or _runs(int(number[1])):
+        return
+    if read_sidecar(stage / STAGED_SIDECAR):
+        publish(stage, place)
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of this number runs, as far as the system tells."""
+    if os.name == "nt" or process == os.getpid():  # os.kill would end it on Windows, where open files stay anyway
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def _naming_the_place(error: OutputError, stage: Path, place: Place) -> OutputError:
+    """The error as it is for the user, who knows nothing of the folder beside."""
+    inside = f"{UNFINISHED.sub('', str(stage))}{os.sep}"
+    name, _, reason = str(error).removeprefix(inside).partition(": ")
+    return OutputError(f"{place.path(*name.rsplit('.', 1))}: {reason}") if str(error).startswith(inside) else error
