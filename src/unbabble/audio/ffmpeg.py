@@ -26,7 +26,8 @@ STATING = frozenset(
     | {"mov,mp4,m4a,3gp,3g2,mj2"}
 )
 MATROSKA_DURATION = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)")
-SLACK_S = 0.1  # what encoders add or leave out at the ends
+SLACK_S = {"asf": 0.5}  # what encoders add or leave out at the ends; of the others:
+USUAL_SLACK_S = 0.1
 
 
 def open_ffmpeg(
@@ -85,7 +86,7 @@ def _blocks(container: Any, stream: Any, declared: int, name: str) -> Iterator[S
         if not 0 < declared <= n_read:  # what follows the last sample may be anything
             reason = getattr(error, "strerror", None) or str(error)
             raise cut_short(name, f"decoding failed after {n_read} samples: {reason}") from None
-    if n_read < declared - SLACK_S * rate:
+    if n_read < declared - SLACK_S.get(container.format.name, USUAL_SLACK_S) * rate:
         raise cut_short(name, f"{n_read} of {declared} samples are there")
 
 

@@ -42,12 +42,17 @@ def open_stream(file: BinaryIO, raw: RawFormat | None = None, *, name: str = "st
 
 
 def _raw_blocks(file: BinaryIO, raw: RawFormat, name: str) -> Iterator[Samples]:
-    width = int(raw.sample_format[1:3]) // 8
-    frame = width * raw.n_channels
-    while data := file.read(frame * max(1, BLOCK // raw.n_channels)):
-        if len(data) % frame:
-            raise cut_short(name, f"{len(data) % frame} bytes follow the last whole frame of {frame}")
-        yield _from_raw(data, raw.sample_format).reshape(-1, raw.n_channels).T
+    """What has arrived, in whole frames; a live source need not fill a block."""
+    frame = raw.n_channels * int(raw.sample_format[1:3]) // 8
+    source, rest = PipeSource(file), b""
+    while data := source.read(frame * max(1, BLOCK // raw.n_channels)):
+        data = rest + data
+        whole = len(data) - len(data) % frame
+        rest = data[whole:]
+        if whole:
+            yield _from_raw(data[:whole], raw.sample_format).reshape(-1, raw.n_channels).T
+    if rest:
+        raise cut_short(name, f"{len(rest)} bytes follow the last whole frame of {frame}")
 
 
 def _from_raw(data: bytes, sample_format: SampleFormat) -> Samples:
