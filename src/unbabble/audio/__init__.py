@@ -19,7 +19,7 @@ from unbabble.audio.resample import Resampler, resample
 from unbabble.audio.sndfile import check_end
 from unbabble.audio.stream import SAMPLE_FORMATS, RawFormat, SampleFormat, open_stream
 from unbabble.audio.wav import WavFile
-from unbabble.audio.write import TRACK_FORMATS, TrackFormat, TrackWriter, suffix_of, wav_to_flac
+from unbabble.audio.write import TRACK_FORMATS, TrackFormat, TrackWriter, suffix_of
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -45,5 +45,4 @@ __all__ = [
     "resample",
     "suffix_of",
     "to_mono",
-    "wav_to_flac",
 ]

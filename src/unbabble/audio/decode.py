@@ -31,22 +31,9 @@ def open_recording(path: Path) -> Iterator[Recording]:
     file meanwhile is not read. A named pipe is read as ``open_stream`` does.
     """
     with ExitStack() as stack:
-        file = stack.enter_context(_opened(path))
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            yield stack.enter_context(open_stream(file, name=str(path)))
-            return
-        head = file.read(BEGIN_BYTES)
-        if not head:
-            raise AudioError(f"{path}: the file is empty; expected audio; copy or download it again")
-        if head.startswith(b"OggS") and ends_inside_page(_end(file)):
-            raise cut_short(str(path), "its last page is incomplete")
-        found = open_sndfile(path, stack) if is_sndfile(head) else ""
-        if isinstance(found, str):
-            from unbabble.audio.ffmpeg import open_ffmpeg  # FFmpeg takes a tenth of a second to load
-
-            counted = _counts_frames(file)
-            found = open_ffmpeg(FileSource(file), str(path), stack, mp3_counted=counted, sndfile_said=found)
-        yield checked(found, str(path))
+        with _readable(path):
+            recording = _open(path, stack)
+        yield recording
 
 
 def read_mono(path: Path, sample_rate: int) -> Samples:
@@ -66,6 +53,38 @@ def declares_length(path: Path) -> bool:
         return _counts_frames(file)
 
 
+def _open(path: Path, stack: ExitStack) -> Recording:
+    file = stack.enter_context(path.open("rb"))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return stack.enter_context(open_stream(file, name=str(path)))
+    head = file.read(BEGIN_BYTES)
+    if not head:
+        raise AudioError(f"{path}: the file is empty; expected audio; copy or download it again")
+    if head.startswith(b"OggS") and ends_inside_page(_end(file)):
+        raise cut_short(str(path), "its last page is incomplete")
+    found = open_sndfile(path, stack) if is_sndfile(head) else ""
+    if isinstance(found, str):
+        from unbabble.audio.ffmpeg import open_ffmpeg  # FFmpeg takes a tenth of a second to load
+
+        counted = _counts_frames(file)
+        found = open_ffmpeg(FileSource(file), str(path), stack, mp3_counted=counted, sndfile_said=found)
+    return checked(found, str(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while ``path`` is opened into an AudioError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise AudioError(f"{path}: a folder; expected an audio file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioError(f"{path}: cannot be read: {reason}; check the name and the permissions") from None
+
+
 def _counts_frames(file: BinaryIO) -> bool:
     """Whether the first frame of an mp3, behind a tag, says how many there are."""
     file.seek(0)
@@ -79,18 +98,3 @@ def _counts_frames(file: BinaryIO) -> bool:
 def _end(file: BinaryIO) -> bytes:
     file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
     return file.read()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise AudioError(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise AudioError(f"{path}: a folder; expected an audio file") from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f"{path}: cannot be read: {reason}; check the name and the permissions") from None
-    with file:
-        yield file

@@ -26,6 +26,7 @@ STATING = frozenset(
     | {"mov,mp4,m4a,3gp,3g2,mj2"}
 )
 MATROSKA_DURATION = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)")
+GATHERED = 1 << 13  # samples of all channels together, before they are passed on
 SLACK_S = {"asf": 0.5}  # what encoders add or leave out at the ends; of the others:
 USUAL_SLACK_S = 0.1
 
@@ -50,7 +51,7 @@ def open_ffmpeg(
     duration_s, of_stream = _duration_s(container, stream)
     of_stream = of_stream and (mp3_counted or container.format.name != "mp3")
     declared = int(duration_s * stream.rate) if duration_s is not None and of_stream else 0
-    blocks = _whole(_blocks(container, stream, declared, name), source, name)
+    blocks = _whole(_gathered(_frames(container, stream, declared, name)), source, name)
     tags = known_tags({**container.metadata, **stream.metadata})
     return Recording(stream.rate, stream.channels, duration_s, blocks, tags)
 
@@ -71,7 +72,7 @@ def _container(file: Any) -> Any:
     return av.open(file, mode="r", options=options, metadata_errors="replace", io_open=_refuse)
 
 
-def _blocks(container: Any, stream: Any, declared: int, name: str) -> Iterator[Samples]:
+def _frames(container: Any, stream: Any, declared: int, name: str) -> Iterator[Samples]:
     rate, n_channels, n_read = stream.rate, stream.channels, 0
     try:
         for frame in container.decode(stream):
@@ -80,14 +81,30 @@ def _blocks(container: Any, stream: Any, declared: int, name: str) -> Iterator[S
                 found = f"{frame.sample_rate} Hz and {len(samples)} channels after {rate} Hz and {n_channels}"
                 raise cut_short(name, f"its format changes: {found}")
             n_read += samples.shape[1]
-            size = max(1, BLOCK // n_channels)
-            yield from (samples[:, start : start + size] for start in range(0, samples.shape[1], size))
+            yield samples
     except FFMPEG_ERRORS as error:
         if not 0 < declared <= n_read:  # what follows the last sample may be anything
             reason = getattr(error, "strerror", None) or str(error)
             raise cut_short(name, f"decoding failed after {n_read} samples: {reason}") from None
     if n_read < declared - SLACK_S.get(container.format.name, USUAL_SLACK_S) * rate:
         raise cut_short(name, f"{n_read} of {declared} samples are there")
+
+
+def _gathered(frames: Iterator[Samples]) -> Iterator[Samples]:
+    """Frames, short ones joined (to pass one on takes as long as to decode it), long ones divided."""
+    waiting: list[Samples] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(each.size for each in waiting) >= GATHERED:
+            yield from _divided(np.concatenate(waiting, axis=1))
+            waiting = []
+    if waiting:
+        yield from _divided(np.concatenate(waiting, axis=1))
+
+
+def _divided(samples: Samples) -> Iterator[Samples]:
+    size = max(1, BLOCK // len(samples))
+    return (samples[:, start : start + size] for start in range(0, samples.shape[1], size))
 
 
 def _whole(blocks: Iterator[Samples], source: FileSource | PipeSource, name: str) -> Iterator[Samples]:
@@ -117,12 +134,14 @@ def _samples(frame: av.AudioFrame) -> Samples:
     data = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(frame.samples, -1).T
+    if data.dtype == np.float32:
+        return np.asarray(data)
     with np.errstate(all="ignore"):  # doubles beyond float32 become infinite, which is told later
-        samples = np.asarray(data.astype(np.float32), np.float32)
+        samples = np.asarray(data.astype(np.float32))
+    if data.dtype == np.float64:
+        return samples
     if data.dtype == np.uint8:
         return (samples - 128) / np.float32(128)
-    if data.dtype.kind == "f":
-        return samples
     return samples / np.float32(2.0 ** (8 * data.dtype.itemsize - 1))
 
 

@@ -107,15 +107,3 @@ class TrackWriter:
                 file = stack.enter_context(path.open("wb"))
                 wav = stack.enter_context(WavFile(file, self._sample_rate, 1, self._format, self._tags))
                 yield lambda samples: wav.write(samples[np.newaxis])
-
-
-def wav_to_flac(source: Path, target: Path, gain: float) -> None:
-    """Rewrite a wav as 24-bit flac, times ``gain``. Raises OutputError."""
-    with ExitStack() as stack:
-        stack.enter_context(writing(target))
-        wav = stack.enter_context(soundfile.SoundFile(source))
-        flac = stack.enter_context(
-            soundfile.SoundFile(target, "w", wav.samplerate, 1, subtype="PCM_24", format="FLAC")
-        )
-        for block in wav.blocks(BLOCK, dtype="float32"):
-            flac.write(block * np.float32(gain))
