@@ -20,7 +20,7 @@ def test_every_format_is_decoded(tmp_path, name):
     path = write_format(tmp_path, name, tone(2.0, rate), rate)
     with open_recording(path) as recording:
         assert (recording.sample_rate, recording.n_channels) == (rate, 1)
-        assert recording.duration_s is None or recording.duration_s == pytest.approx(2.0, abs=0.06)
+        assert recording.duration_s is None or recording.duration_s == pytest.approx(2.0, abs=0.1)
         samples = np.concatenate(list(recording.blocks), axis=1)[0]
     assert samples.dtype == np.float32
     assert samples.size == pytest.approx(2.0 * rate, abs=0.05 * rate)  # lossy codecs pad, or begin late

@@ -1,6 +1,8 @@
 """Tracks as files: every format, any length, no clipping, what the recording says of itself."""
 
+import signal
 import struct
+import sys
 import wave
 
 import av
@@ -30,7 +32,8 @@ def write_tracks(folder, blocks, track_format, tags=None, drop=()):
 @pytest.mark.parametrize("track_format", TRACK_FORMATS)
 def test_what_is_written_is_read_back(tmp_path, track_format):
     tracks = np.stack([tone(1.0), tone(1.0, hertz=1000)])
-    paths, writer = write_tracks(tmp_path, np.array_split(tracks, 7, axis=1), track_format, TAGS)
+    blocks = [tracks[:, :0], *np.array_split(tracks, 7, axis=1)]
+    paths, writer = write_tracks(tmp_path, blocks, track_format, TAGS)
     assert (writer.n_samples, writer.gain) == (16000, 1.0)
     assert writer.peaks == pytest.approx([0.3, 0.3], abs=1e-3)
     assert sorted(tmp_path.iterdir()) == paths
@@ -82,6 +85,25 @@ def test_what_cannot_be_written_is_told(tmp_path, track_format):
     path = tmp_path / "missing" / f"0{suffix_of(track_format)}"
     with pytest.raises(OutputError, match="cannot be written"), TrackWriter([path], 16000, track_format):
         pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
+@pytest.mark.parametrize("track_format", TRACK_FORMATS)
+@pytest.mark.parametrize("limit", [5_000, 70_000])  # bytes: at once; with the last block
+def test_a_disk_that_takes_no_more_is_told_of_the_track(tmp_path, track_format, limit):
+    """A limit on the size of files stands for the full disk."""
+    import resource
+
+    blocks = [np.random.default_rng(0).uniform(-0.5, 0.5, (2, 1000)).astype(np.float32)] * 18
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        with pytest.raises(OutputError, match=r"[01]\.(wav|flac): cannot be written"):
+            write_tracks(tmp_path, blocks, track_format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("wav_format", ["wav16", "wav24", "wav32"])

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal, get_args
 
@@ -55,10 +56,10 @@ class TrackWriter:
                 if self._format == "wav32":
                     self._writes.append(opened.enter_context(self._encoded(path)))
                 else:
-                    with writing(path):
-                        waiting = opened.enter_context(tempfile.TemporaryFile(dir=path.parent))
-                    self._waiting.append(waiting)
-                    self._writes.append(lambda samples, file=waiting: file.write(samples.data))  # type: ignore[misc]
+                    with writing(path):  # without a buffer: to close one on a full disk would fail again
+                        file = opened.enter_context(tempfile.TemporaryFile(dir=path.parent, buffering=0))
+                    self._waiting.append(file)
+                    self._writes.append(partial(_write_floats, file))
             self._opened = opened.pop_all()
         return self
 
@@ -107,3 +108,9 @@ class TrackWriter:
                 file = stack.enter_context(path.open("wb"))
                 wav = stack.enter_context(WavFile(file, self._sample_rate, 1, self._format, self._tags))
                 yield lambda samples: wav.write(samples[np.newaxis])
+
+
+def _write_floats(file: IO[bytes], samples: Samples) -> None:
+    rest = memoryview(samples.tobytes())
+    while rest:
+        rest = rest[file.write(rest) :]
