@@ -99,6 +99,16 @@ def test_what_a_recording_says_of_itself(tmp_path, name):
         assert recording.tags == {"title": "Zoë at night", "date": "1999", "comment": "x" * LONGEST_TAG}
 
 
+def test_recordings_chained_in_one_ogg_are_all_read(tmp_path):
+    chain = b""
+    for hertz in (440, 880):
+        chain += write_format(tmp_path, "vorbis.ogg", tone(1.0, hertz=hertz), 16000).read_bytes()
+    (tmp_path / "chain.ogg").write_bytes(chain)
+    samples = read_mono(tmp_path / "chain.ogg", 16000)
+    assert samples.size == pytest.approx(32000, abs=800)
+    assert np.argmax(np.abs(np.fft.rfft(samples[-12000:]))) * 16000 / 12000 == pytest.approx(880, abs=2)
+
+
 @pytest.mark.parametrize("rate", [8000, 44100, 192000])
 def test_resampling_in_blocks_equals_resampling_at_once(rate):
     samples = tone(1.0, rate)[np.newaxis]

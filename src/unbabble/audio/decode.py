@@ -12,13 +12,14 @@ import numpy as np
 from unbabble.audio.recording import Recording, Samples, checked, cut_short, to_mono
 from unbabble.audio.resample import resample
 from unbabble.audio.sndfile import is_sndfile, open_sndfile
-from unbabble.audio.source import BEGIN_BYTES, END_BYTES, FileSource, ends_inside_page
+from unbabble.audio.source import BEGIN_BYTES, END_BYTES, FileSource, ends_inside_page, is_chain
 from unbabble.audio.stream import open_stream
 from unbabble.errors import AudioError
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".3gp"}
-    | {".mkv", ".mka", ".webm", ".avi", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64", ".wma", ".amr"}
+    | {".mkv", ".mka", ".webm", ".avi", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64", ".wma", ".wmv"}
+    | {".amr", ".mp2", ".mpg", ".mpeg", ".flv", ".wv", ".ape", ".tta"}
 )
 
 
@@ -60,9 +61,11 @@ def _open(path: Path, stack: ExitStack) -> Recording:
     head = file.read(BEGIN_BYTES)
     if not head:
         raise AudioError(f"{path}: the file is empty; expected audio; copy or download it again")
-    if head.startswith(b"OggS") and ends_inside_page(_end(file)):
+    end = _end(file) if head.startswith(b"OggS") else b""
+    if end and ends_inside_page(end):
         raise cut_short(str(path), "its last page is incomplete")
-    found = open_sndfile(path, stack) if is_sndfile(head) else ""
+    chain = bool(end) and is_chain(head, end)  # of which libsndfile would read the first link only
+    found = open_sndfile(path, stack) if is_sndfile(head) and not chain else ""
     if isinstance(found, str):
         from unbabble.audio.ffmpeg import open_ffmpeg  # FFmpeg takes a tenth of a second to load
 

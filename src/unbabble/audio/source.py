@@ -5,7 +5,7 @@ import os
 import struct
 from typing import BinaryIO
 
-BEGIN_BYTES = 12  # by which a kind of file is known
+BEGIN_BYTES = 18  # by which a kind of file is known, and the number of an Ogg
 STREAMED_BYTES = 0x7FFFF000  # writers that cannot go back to the header declare at least as much, or nothing
 LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of an Ogg page
 END_BYTES = 2 * LONGEST_PAGE  # in which a page begins
@@ -50,7 +50,7 @@ class PipeSource:
         """After the last sample: what the recording promises and did not come, if that can be known."""
         if self._begin.startswith(b"OggS"):
             return "its last page is incomplete" if ends_inside_page(self._end) else None
-        if not self._begin.startswith((b"RIFF", b"FORM")) or len(self._begin) < BEGIN_BYTES:
+        if not self._begin.startswith((b"RIFF", b"FORM")) or len(self._begin) < 8:
             return None
         order = "<" if self._begin.startswith(b"RIFF") else ">"
         declared = 8 + int(struct.unpack(f"{order}I", self._begin[4:8])[0])
@@ -66,9 +66,16 @@ def ends_inside_page(end: bytes) -> bool:
 
     Ogg declares no length, but each page does: a recording that was stopped ends with a page, a cut one within.
     """
+    page = _last_page(end)
+    lengths = page[27 : 27 + page[26]] if len(page) >= 27 else b""
+    return len(page) < 27 or len(lengths) < page[26] or len(page) < 27 + len(lengths) + sum(lengths)
+
+
+def is_chain(begin: bytes, end: bytes) -> bool:
+    """Whether an Ogg holds several recordings, one behind the other: its first page and its last have two numbers."""
+    return begin[14:18] != _last_page(end)[14:18]
+
+
+def _last_page(end: bytes) -> bytes:
     start = end.rfind(b"OggS\0")
-    header = end[start : start + 27] if start >= 0 else b""
-    if len(header) < 27:
-        return True
-    lengths = end[start + 27 :][: header[26]]
-    return len(lengths) < header[26] or start + 27 + len(lengths) + sum(lengths) > len(end)
+    return end[start:] if start >= 0 else b""
