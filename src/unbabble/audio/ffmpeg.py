@@ -51,9 +51,10 @@ def open_ffmpeg(
     duration_s, of_stream = _duration_s(container, stream)
     of_stream = of_stream and (mp3_counted or container.format.name != "mp3")
     declared = int(duration_s * stream.rate) if duration_s is not None and of_stream else 0
-    blocks = _whole(_gathered(_frames(container, stream, declared, name)), source, name)
+    slack = int(SLACK_S.get(container.format.name, USUAL_SLACK_S) * stream.rate)
+    blocks = _gathered(_samples(container, stream, declared, slack, name))
     tags = known_tags({**container.metadata, **stream.metadata})
-    return Recording(stream.rate, stream.channels, duration_s, blocks, tags)
+    return Recording(stream.rate, stream.channels, duration_s, _whole(blocks, source, name), tags)
 
 
 def count_packets(path: Path) -> float:
@@ -72,11 +73,12 @@ def _container(file: Any) -> Any:
     return av.open(file, mode="r", options=options, metadata_errors="replace", io_open=_refuse)
 
 
-def _frames(container: Any, stream: Any, declared: int, name: str) -> Iterator[Samples]:
+def _samples(container: Any, stream: Any, declared: int, slack: int, name: str) -> Iterator[Samples]:
+    """Frame by frame (channels, samples); declared: how many samples there should be, but for ``slack`` of them."""
     rate, n_channels, n_read = stream.rate, stream.channels, 0
     try:
         for frame in container.decode(stream):
-            samples = _samples(frame)
+            samples = _as_floats(frame)
             if frame.sample_rate != rate or len(samples) != n_channels:
                 found = f"{frame.sample_rate} Hz and {len(samples)} channels after {rate} Hz and {n_channels}"
                 raise cut_short(name, f"its format changes: {found}")
@@ -86,7 +88,7 @@ def _frames(container: Any, stream: Any, declared: int, name: str) -> Iterator[S
         if not 0 < declared <= n_read:  # what follows the last sample may be anything
             reason = getattr(error, "strerror", None) or str(error)
             raise cut_short(name, f"decoding failed after {n_read} samples: {reason}") from None
-    if n_read < declared - SLACK_S.get(container.format.name, USUAL_SLACK_S) * rate:
+    if n_read < declared - slack:
         raise cut_short(name, f"{n_read} of {declared} samples are there")
 
 
@@ -129,7 +131,7 @@ def _not_audio(source: FileSource | PipeSource, name: str, reason: str) -> Audio
     )
 
 
-def _samples(frame: av.AudioFrame) -> Samples:
+def _as_floats(frame: av.AudioFrame) -> Samples:
     """Any of FFmpeg's sample formats as (channels, samples) float32 of full scale 1."""
     data = frame.to_ndarray()
     if not frame.format.is_planar:

@@ -42,7 +42,8 @@ class PipeSource:
     def read(self, size: int) -> bytes:
         data: bytes = self._read(size)
         self._begin = (self._begin + data[:BEGIN_BYTES])[:BEGIN_BYTES]
-        self._end = (self._end + data)[-END_BYTES:]
+        if self._begin.startswith(b"OggS"):
+            self._end = (self._end + data)[-END_BYTES:]
         self.n_bytes += len(data)
         return data
 
