@@ -142,13 +142,13 @@ def test_small_wavs_are_plain(tmp_path):
 
 
 def test_a_wav_into_a_pipe_leaves_its_length_open(tmp_path):
-    stereo = np.stack([tone(0.5), -tone(0.5)])
+    stereo = np.stack([tone(0.5), -tone(0.5)])[:, :7999]
     with (tmp_path / "piped.wav").open("wb") as file:
         file.seekable = lambda: False
-        with WavFile(file, 16000, 2, "wav16") as wav:
+        with WavFile(file, 16000, 2, "wav24") as wav:
             for block in np.array_split(stereo, 3, axis=1):
                 wav.write(block)
     header = (tmp_path / "piped.wav").read_bytes()[:8]
     assert header == b"RIFF\xff\xff\xff\xff"
     samples, _ = soundfile.read(tmp_path / "piped.wav")
-    np.testing.assert_allclose(samples.T, stereo, atol=STEPS["wav16"])
+    np.testing.assert_allclose(samples.T, stereo, atol=STEPS["wav24"])

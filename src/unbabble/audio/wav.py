@@ -63,8 +63,8 @@ class WavFile:
 
     def close(self) -> None:
         """State the length, where the file can seek. Raises OSError."""
-        self._file.write(b"\0" * (self._n_bytes % 2))
         if self._file.seekable():
+            self._file.write(b"\0" * (self._n_bytes % 2))
             self._file.seek(0)
             self._file.write(self._header(self._n_bytes))
         self._file.flush()
