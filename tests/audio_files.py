@@ -49,6 +49,7 @@ PYAV_FORMATS = {
     "speech.tta": ("tta", None),
 }
 CONTAINERS = {".aac": "adts", ".ts": "mpegts"}  # where the name alone does not say
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1(wide)", 16: "hexadecagonal"}
 RATES_HZ = {"speech.amr": 8000}
 LOSSLESS = (
     *("16.wav", "24.wav", "float.wav", "double.wav", "extensible.wav", "long.rf64", "long.w64", "16.flac", "24.flac"),
@@ -58,21 +59,26 @@ EVERY_FORMAT = (*SOUNDFILE_FORMATS, *PYAV_FORMATS)
 
 
 def encode(target, samples, rate, codec, *, container=None, pictures=None, tags=None, frame_size=1024) -> None:
-    """Write a mono recording by PyAV into a path or a file object, with pictures (of one colour) if asked for."""
+    """Write a recording by PyAV into a path or a file object, with pictures (of one colour) if asked for.
+
+    samples: (samples,) or (channels, samples).
+    """
+    layout = LAYOUTS[np.atleast_2d(samples).shape[0]]
     with av.open(str(target) if isinstance(target, Path) else target, "w", format=container) as file:
         file.metadata.update(tags or {})
         video = pictures and file.add_stream(pictures, rate=25)
-        stream = file.add_stream(codec, rate=rate, layout="mono")
+        stream = file.add_stream(codec, rate=rate, layout=layout)
         if codec == "wmav2":
             stream.bit_rate = 64_000
         if video:
             video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 99, np.uint8), format="rgb24")
             file.mux([*video.encode(frame), *video.encode(None)])
-        frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="fltp", layout="mono")
+        interleaved = np.ascontiguousarray(np.atleast_2d(samples).T.reshape(1, -1))
+        frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=layout)
         frame.sample_rate = rate
         size = stream.codec_context.frame_size or frame_size
-        converter = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=rate, frame_size=size)
+        converter = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=rate, frame_size=size)
         for piece in (*converter.resample(frame), *converter.resample(None)):
             file.mux(stream.encode(piece))
         file.mux(stream.encode(None))

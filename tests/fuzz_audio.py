@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from audio_files import EVERY_FORMAT, RATES_HZ, Unseekable, write_format
+from audio_files import EVERY_FORMAT, RATES_HZ, Unseekable, encode, write_format
 
 from unbabble import separate
 from unbabble.audio import open_recording, open_stream
@@ -117,10 +117,12 @@ def main(folder: Path, count: int, model: str, first: int = 0) -> None:
         rate = RATES_HZ.get(name, 48000)
         noise = rng.uniform(-0.3, 0.3, rate // 4).astype(np.float32)
         valid[name] = write_format(folder / "valid", name, noise, rate).read_bytes()
+    encode(folder / "valid" / "surround.m4a", np.tile(noise, (8, 1)), rate, "aac")
+    valid["surround.m4a"] = (folder / "valid" / "surround.m4a").read_bytes()
     tally: Counter[str] = Counter()
     for number in range(first, first + count):
         chance = random.Random(number)
-        name, damage = EVERY_FORMAT[number % len(EVERY_FORMAT)], chance.choice(DAMAGES)
+        name, damage = list(valid)[number % len(valid)], chance.choice(DAMAGES)
         data = bytearray(valid[name])
         damage(data, chance)
         path = folder / "current" / f"{number}-{damage.__name__}-{name}"

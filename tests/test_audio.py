@@ -79,6 +79,15 @@ def test_any_number_of_channels(tmp_path, n_channels, suffix):
     np.testing.assert_array_equal(last[0], tone(0.5))
 
 
+@pytest.mark.parametrize(("name", "codec", "n_channels"), [("a.m4a", "alac", 8), ("a.wv", "wavpack", 16)])
+def test_channels_that_the_decoder_keeps_apart(tmp_path, name, codec, n_channels):
+    """From 8 on, PyAV's own conversion reads behind the last."""
+    channels = tone(1.0) * np.linspace(0.1, 1, n_channels, dtype=np.float32)[:, np.newaxis]
+    encode(tmp_path / name, channels, 16000, codec)
+    with open_recording(tmp_path / name) as recording:
+        np.testing.assert_allclose(np.concatenate(list(recording.blocks), axis=1), channels, atol=0.005)
+
+
 @pytest.mark.parametrize("channel", [2, -1])
 def test_a_channel_that_is_not_there(channel):
     with pytest.raises(AudioError, match=rf"no channel {channel + 1}; expected 1 to 2"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.audio.plane import AudioPlane
 from av.error import FFmpegError
 
 from unbabble.audio.recording import BLOCK, Recording, Samples, cut_short, known_tags
@@ -26,6 +27,7 @@ STATING = frozenset(
     | {"mov,mp4,m4a,3gp,3g2,mj2"}
 )
 MATROSKA_DURATION = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)")
+SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 GATHERED = 1 << 13  # samples of all channels together, before they are passed on
 SLACK_S = {"asf": 0.5}  # what encoders add or leave out at the ends; of the others:
 USUAL_SLACK_S = 0.1
@@ -132,17 +134,24 @@ def _not_audio(source: FileSource | PipeSource, name: str, reason: str) -> Audio
 
 
 def _as_floats(frame: av.AudioFrame) -> Samples:
-    """Any of FFmpeg's sample formats as (channels, samples) float32 of full scale 1."""
-    data = frame.to_ndarray()
-    if not frame.format.is_planar:
-        data = data.reshape(frame.samples, -1).T
-    if data.dtype == np.float32:
-        return np.asarray(data)
+    """Any of FFmpeg's sample formats as (channels, samples) float32 of full scale 1.
+
+    PyAV's own to_ndarray reads beyond the end of the planes of 8 channels or more, and crashes.
+    """
+    dtype, n_channels = SAMPLE_TYPES[frame.format.name.rstrip("p")], frame.layout.nb_channels
+    planar = frame.format.is_planar
+    planes: list[Any] = [AudioPlane(frame, index) for index in range(n_channels if planar else 1)]
+    if planar:
+        data = np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes])
+    else:
+        data = np.frombuffer(planes[0], dtype, frame.samples * n_channels).reshape(-1, n_channels).T
+    if dtype == "f4":
+        return np.array(data)
     with np.errstate(all="ignore"):  # doubles beyond float32 become infinite, which is told later
-        samples = np.asarray(data.astype(np.float32))
-    if data.dtype == np.float64:
+        samples = data.astype(np.float32)
+    if dtype == "f8":
         return samples
-    if data.dtype == np.uint8:
+    if dtype == "u1":
         return (samples - 128) / np.float32(128)
     return samples / np.float32(2.0 ** (8 * data.dtype.itemsize - 1))
 
