@@ -125,7 +125,9 @@ def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> Non
         raise ValueError(f"--stdout takes one recording and one channel of it, or mix; these are {len(jobs)}")
     try:
         with screen.progress(jobs[0].name) as progress:
-            separate_into_pipe(jobs[0], options, sys.stdout.buffer, progress)
+            peak = separate_into_pipe(jobs[0], options, sys.stdout.buffer, progress)
+        if peak > 1 and options.track_format != "wav32":
+            screen.notice(f"{jobs[0].name}: tracks reach {peak:.2f} of full scale and are clipped; use --bits 32")
     except KeyboardInterrupt:
         screen.say("interrupted: what has been written ends in the middle of the recording")
         raise typer.Exit(INTERRUPTED) from None

@@ -1,7 +1,6 @@
 """Many recordings: those that are done are left, the others are separated, in several processes if wanted."""
 
 import multiprocessing
-import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.audio import suffix_of
+from unbabble.engine import usable_cores
 from unbabble.errors import OutputError, UnbabbleError
 from unbabble.model_folder import ModelFolder, open_model
 from unbabble.parallel import in_parallel
@@ -141,8 +141,3 @@ def _looking_at(progress: Any, tell: Tell) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def usable_cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
