@@ -2,7 +2,7 @@
 
 Imports, makes the network, then reads, separates and writes; prints the seconds of the second half as JSON. Exit code
 3 where the library is not installed. NAME is one of those below, or a model of unbabble's.
-``contenders.py export OUT_FOLDER`` makes a model of the paper's size for unbabble.
+``contenders.py export OUT_FOLDER`` makes models of the paper's size for unbabble, ``paper`` and ``paper-8bit`` there.
 """
 
 import argparse
@@ -143,12 +143,13 @@ MAKERS = {DPRNN: dprnn, CONV_TASNET: conv_tasnet, SEPFORMER: sepformer}
 
 
 def export_paper_size(folder: Path) -> None:
-    """A model folder of the paper's SIMO-only network, with random weights."""
+    """The paper's SIMO-only network with random weights, as it is and with LSTMs of 8 bits."""
     import torch
 
     from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork
     from unbabble.training.config import ModelConfig, TrainingRecipe
     from unbabble.training.export import export_model
+    from unbabble.training.quantize import quantize_model
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -156,7 +157,8 @@ def export_paper_size(folder: Path) -> None:
         network=NetworkConfig(design=MixedDesign(6, 0)),
         model=ModelConfig(name="paper-size", window_s=10.0, overlap_s=1.0),
     )
-    export_model(SeparationNetwork(recipe.network), recipe, folder)
+    export_model(SeparationNetwork(recipe.network), recipe, folder / "paper")
+    quantize_model(folder / "paper", folder / "paper-8bit")
 
 
 if __name__ == "__main__":
