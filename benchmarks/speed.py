@@ -4,9 +4,9 @@
 
 Each run is a process of its own, which reads a file of noise at 16 kHz and writes tracks. Compared are unbabble with
 the bundled model; with a network of the paper's size (random weights, windows of 10 s of which neighbours share 1 s;
-exported here, which needs the extra ``train``), also with LSTMs of 8 bits; asteroid's DPRNNTasNet of the same size, its
-ConvTasNet, and SpeechBrain's SepFormer (random weights). Contenders that are not installed are left out with a note.
-To install them, beside the extra ``train``:
+exported here, which needs the extra ``train``), also with LSTMs of 8 bits; asteroid's DPRNNTasNet of the same size,
+its ConvTasNet, and SpeechBrain's SepFormer (random weights). Contenders that are not installed are left out with a
+note. To install them, beside the extra ``train``:
 
     pip install --no-deps --target OTHERS asteroid asteroid-filterbanks requests urllib3 idna certifi \\
         charset-normalizer huggingface_hub filelock tqdm speechbrain hyperpyyaml ruamel.yaml sentencepiece joblib
