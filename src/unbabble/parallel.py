@@ -28,7 +28,7 @@ def in_parallel(work: Callable[[int], T], numbers: Iterable[int], jobs: int) -> 
         yield from map(work, numbers)
         return
     others = set(active_children())
-    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(work, os.getpid())) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(work,)) as pool:
         try:
             yield from pool.map(_do, numbers)
         except BrokenProcessPool:
@@ -42,12 +42,12 @@ def in_parallel(work: Callable[[int], T], numbers: Iterable[int], jobs: int) -> 
             raise
 
 
-def _begin(work: Callable[[int], Any], parent: int) -> None:
+def _begin(work: Callable[[int], Any]) -> None:
     global _work
     _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started us says what becomes of it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:

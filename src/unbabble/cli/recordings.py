@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unbabble.cli.screen import Screen
+from unbabble.errors import UnbabbleError
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
     from unbabble.audio import RawFormat
@@ -142,20 +143,22 @@ def _into_files(inputs: Sequence[str], out: Path, options: "Options", screen: Sc
 
     jobs: Sequence[Job] = ()
     outcomes: list[Outcome] = []
-    interrupted = False
+    ended: BaseException | None = None
     try:
         jobs = find_jobs(inputs, out, options)
         for outcome in run_jobs(jobs, options, watch):
             outcomes.append(outcome)
             _show(outcome, screen, alone=len(jobs) == 1)
-    except KeyboardInterrupt:
-        interrupted = True
-    if len(jobs) > 1:
+    except (KeyboardInterrupt, UnbabbleError) as error:
+        ended = error
+    if len(jobs) > 1 and outcomes:
         screen.table(("file", "length", "talkers", "time", ""), [_row(outcome) for outcome in outcomes])
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
-    for error in failures:
-        screen.complain(error)
-    if interrupted:
+    for failure in failures:
+        screen.complain(failure)
+    if isinstance(ended, UnbabbleError):
+        raise ended
+    if ended is not None:
         done = len(outcomes) - len(failures)
         screen.say(f"interrupted: {done} of {len(jobs)} recordings are done; the same command goes on where it was")
         raise typer.Exit(INTERRUPTED)

@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -87,7 +88,7 @@ class Screen:
     def result(self, text: object) -> None:
         """Print to standard output, unless quiet."""
         if not self.quiet:
-            print(text, flush=True)
+            self._print(str(text), sys.stdout)
 
     def notice(self, text: str) -> None:
         """Print to standard error, unless quiet."""
@@ -102,7 +103,10 @@ class Screen:
 
     def say(self, line: str) -> None:
         """One line to standard error."""
-        if self._bar.live.is_started:  # then above the bars
+        self._print(line, sys.stderr)
+
+    def _print(self, line: str, file: TextIO) -> None:
+        if self._bar.live.is_started and file.isatty():  # the bars are on the same terminal: above them
             self._console.print(Text(line), soft_wrap=True)
         else:
-            print(line, file=sys.stderr)
+            print(line, file=file, flush=True)

@@ -115,7 +115,8 @@ def _in_folder(folder: Path) -> Iterator[Found]:
     """All audio in a folder and below that is not a result of unbabble, finished or not."""
     failures: list[OSError] = []
     files = list(_files_below(folder, failures))
-    results = {os.path.normpath(track) for path in files if _may_be_sidecar(path) for track in tracks_listed(path)}
+    sidecars = [path for path in files if path.suffix == ".json" and SIDECAR in str(path.relative_to(folder))]
+    results = {os.path.normpath(track) for path in sidecars for track in tracks_listed(path)}
     recordings = [path for path in files if _is_recording(path) and os.path.normpath(path) not in results]
     for path in recordings:
         yield path, path.relative_to(folder), None
@@ -144,10 +145,6 @@ def _files_below(folder: Path, failures: list[OSError]) -> Iterator[Path]:
 def _is_recording(path: Path) -> bool:
     """Audio by its name; a link that leads nowhere is one too, so that its user is told."""
     return path.suffix.lower() in AUDIO_SUFFIXES and (path.is_file() or not path.exists())
-
-
-def _may_be_sidecar(path: Path) -> bool:
-    return path.suffix == ".json" and SIDECAR in str(path)
 
 
 def _unreadable(path: Path, error: OSError) -> AudioError:

@@ -1,6 +1,7 @@
 """Many recordings: those that are done are left, the others are separated, in several processes if wanted."""
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -67,7 +68,7 @@ def _settled(job: Job, options: Options, model: ModelFolder, stages: Sequence[Pa
     try:
         for stage in stages:
             recover(stage, job.place)
-        if options.force:
+        if options.force or (job.source is not None and not os.path.exists(job.source)):
             return None
         earlier = earlier_result(job.place, job.decided(options, model), _planned(job.place, options, model))
     except UnbabbleError as error:
