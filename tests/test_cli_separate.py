@@ -256,6 +256,24 @@ def test_a_table_sums_up_several_recordings_and_failures_come_last(separate, mon
     assert done.stderr.splitlines()[4:] == [f"error: {tmp_path / 'no.wav'}: no such file; check the path"]
 
 
+def test_on_a_terminal_bars_and_a_table_are_drawn(separate, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich take anything for a terminal
+    names = [tmp_path / f"[red]{number}.wav" for number in range(2)]
+    for path in names:
+        soundfile.write(path, tone(0.5), RATE)
+    for flags, drawn in (([], True), (["--quiet"], False)):
+        done = separate(*names, tmp_path / "[/b]no.wav", *flags, "--speakers", "1", out=f"out{drawn}")
+        assert done.returncode == 1
+        assert ("talkers" in done.stderr and "[red]1.wav" in done.stderr and "━" in done.stderr) == drawn
+        assert done.stderr.splitlines()[-1] == f"error: {tmp_path / '[/b]no.wav'}: no such file; check the path"
+
+
+def test_an_input_that_is_gone_is_told_where_its_result_is_there(separate, mono):
+    assert separate(mono, "--speakers", "1").returncode == 0
+    mono.unlink()
+    one_line_error(separate(mono, "--speakers", "1"), "no such file")
+
+
 def test_tags_of_the_input_are_those_of_its_tracks(separate, mono, tmp_path):
     tagged = tmp_path / "tagged.flac"
     with soundfile.SoundFile(tagged, "w", RATE, 1) as file:
