@@ -53,7 +53,8 @@ def test_files_and_folders_are_separated_and_the_structure_is_kept(inbox, tiny_m
         for track in sidecar["tracks"]:
             samples, rate = soundfile.read(tmp_path / "out" / folder / track["file"])
             assert (rate, samples.shape) == (given.samplerate, (given.frames,))
-            assert 20 * np.log10(np.abs(samples).max()) == pytest.approx(track["peak_db"], abs=0.01)
+            peak = np.abs(samples).max()
+            assert track["peak_db"] == (pytest.approx(20 * np.log10(peak), abs=0.01) if peak else None)
 
 
 def test_inputs_of_the_same_name_do_not_collide(tmp_path, tiny_model):

@@ -123,7 +123,7 @@ def test_tracks_come_while_the_recording_still_does(tiny_model):
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")
 def test_a_closed_pipe_ends_it_quietly(tmp_path, tiny_model):
     soundfile.write(tmp_path / "long.wav", np.tile(MIXTURE, 100), RATE)
-    for flags in (["--stdout"], ["--out", tmp_path / "out"]):
+    for flags in (["--stdout"], ["--out", tmp_path / "out", "--speakers", 2]):
         arguments = command(tmp_path / "long.wav", "--model", tiny_model, *flags)
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if flags == ["--stdout"]:

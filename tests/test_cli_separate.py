@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import soundfile
-from conftest import one_line_error, run_here, tone
+from conftest import REPO, one_line_error, run_here, tone
 
 from unbabble.activity import Turn
 from unbabble.stream import Stream
@@ -105,8 +105,8 @@ def test_formats(separate, mono, tmp_path, flags, suffix, subtype):
 
 
 def test_tracks_that_would_clip_are_kept_as_floats_and_scaled_together_as_integers(separate, tmp_path):
-    loud = 40 * tone(0.5) * np.linspace(0.2, 1, 8000, dtype=np.float32)
-    soundfile.write(tmp_path / "loud.wav", loud, RATE, subtype="FLOAT")
+    speech, _ = soundfile.read(REPO / "examples" / "two-talkers.flac", frames=3 * RATE)
+    soundfile.write(tmp_path / "loud.wav", 100 * speech, RATE, subtype="FLOAT")
     tracks = {}
     for audio_format in ("wav", "flac"):
         done = separate(tmp_path / "loud.wav", "--format", audio_format, "--speakers", "2", out=audio_format)
@@ -116,7 +116,10 @@ def test_tracks_that_would_clip_are_kept_as_floats_and_scaled_together_as_intege
     assert np.abs(tracks["wav"]).max() > 1
     assert "scaled by" in done.stderr
     gain = 1 / np.abs(tracks["wav"]).max()
-    assert sidecar(tmp_path / "flac" / "loud")["gain"] == pytest.approx(gain)
+    written = sidecar(tmp_path / "flac" / "loud")
+    assert written["gain"] == pytest.approx(gain)
+    peaks_db = [track["peak_db"] for track in written["tracks"] if track["peak_db"] is not None]
+    assert max(peaks_db) == pytest.approx(0, abs=0.01)
     np.testing.assert_allclose(tracks["flac"], tracks["wav"] * gain, atol=1e-6)
 
 
