@@ -54,7 +54,7 @@ def test_memory_bounds_how_many_windows_are_separated_at_once(tiny_model):
 def test_an_error_comes_with_its_window_and_the_others_go_on(tiny_model):
     engine = Engine(open_model(tiny_model), threads=2)
     wrong, right = engine.submit(tone(0.1)[np.newaxis], 3), engine.submit(tone(0.1)[np.newaxis], 2)
-    with pytest.raises(ModelError, match="gives 2 tracks.* not 3"):
+    with pytest.raises(ModelError, match=r"gives 2 tracks.* not 3"):
         wrong.result()
     assert right.result().shape == (1, 2, 1600)
 
