@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from conftest import REPO, one_line_error, run_here, tone
 
-from unbabble.activity import Turn
+from unbabble.stitching.activity import Turn
 from unbabble.stream import Stream
 
 RATE = 16000

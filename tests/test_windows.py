@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbabble.stitch import best_order
+from unbabble.stitching.decide import best_order
 from unbabble.windows import WindowJoiner, WindowSplitter
 
 

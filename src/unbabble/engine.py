@@ -31,7 +31,7 @@ class Engine:
         self.folder = folder
         self.at_once = min(threads or usable_cores(), MOST_AT_ONCE)
         self._workers = ThreadPoolExecutor(self.at_once, thread_name_prefix="unbabble")
-        self._graphs = {role: _load(path) for role, path in folder.graphs.items()}
+        self._graphs = {role: load_graph(path) for role, path in folder.graphs.items()}
 
     def __call__(self, mixtures: Samples, n_sources: int | None = None) -> Samples:
         """Separate mixtures (batch, samples) at the model's rate -> estimates (batch, source, samples).
@@ -68,7 +68,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load(path: Path) -> Any:
+def load_graph(path: Path) -> Any:
+    """An ONNX graph, to be run on one thread at a time. Raises ModelError where it cannot be loaded."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = 1

@@ -11,6 +11,7 @@ from unbabble.audio import check_numbers
 from unbabble.engine import Engine
 from unbabble.errors import AudioError
 from unbabble.model_folder import open_model
+from unbabble.stitching.listener import Listener
 from unbabble.stream import Stream
 
 Samples = NDArray[np.float32]
@@ -49,7 +50,7 @@ class Separator:
             )
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        self.engine = Engine(self.model, threads)
+        self.engine, self.listener = Engine(self.model, threads), Listener()
 
     def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: int | None = None) -> Samples:
         """Separate a recording that is in memory.
@@ -69,18 +70,19 @@ class Separator:
 
         Blocks may have any size; together the output has exactly the length of the input. Errors as above.
         """
-        stream = self.stream(sample_rate, n_sources)
+        stream = self.stream(sample_rate, n_sources, self.engine.at_once)
         for block in blocks:
             yield stream.push(block)
         yield stream.finish()
 
-    def stream(self, sample_rate: int, n_sources: int | None = None) -> Stream:
+    def stream(self, sample_rate: int, n_sources: int | None = None, at_once: int = 1) -> Stream:
         """Begin a recording that comes block by block, live or not, and whose tracks are wanted as they are ready.
 
         sample_rate: 8000 to 192000 Hz; n_sources: how many tracks to give; None: as many as the model was trained
-        for, of which ``Stream.heard`` tells the ones in which anybody talks. Raises AudioError, ModelError.
+        for, of which ``Stream.heard`` tells the ones in which anybody talks; at_once: windows separated side by side,
+        each of which adds to the delay. Raises AudioError, ModelError.
         """
-        return Stream(self, sample_rate, n_sources)
+        return Stream(self, sample_rate, n_sources, at_once)
 
 
 def _checked_samples(samples: ArrayLike) -> Samples:

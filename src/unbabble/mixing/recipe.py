@@ -54,6 +54,8 @@ class Conversation:
     kind: Literal["conversation"] = "conversation"
     turn_s: PositiveRange = (1.0, 8.0)
     pause_s: Annotated[Range, AfterValidator(lambda bounds: _from_zero(bounds))] = (0.0, 2.0)  # between turns
+    long_pause_share: Share = 0.0  # of the turns, before which there is a long pause
+    long_pause_s: Annotated[Range, AfterValidator(lambda bounds: _from_zero(bounds))] = (5.0, 60.0)
     overlap_share: Share = 0.3  # of the turns, which begin before the last one has ended
     overlap_s: PositiveRange = (0.2, 2.0)  # by so much, at most to the beginning of the last turn
     backchannel_share: Share = 0.2  # of the turns, during which another talker says something short

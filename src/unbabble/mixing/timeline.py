@@ -43,6 +43,8 @@ def conversation(
             start = 0
         elif n_speakers > 1 and rng.random() < recipe.overlap_share:
             start = max(last_start, end - draw(recipe.overlap_s))
+        elif recipe.long_pause_share and rng.random() < recipe.long_pause_share:
+            start = end + draw(recipe.long_pause_s)
         else:
             start = end + draw(recipe.pause_s)
         others = [talker for talker in range(n_speakers) if talker != last] or [last]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from unbabble import __version__
-from unbabble.activity import Turn
 from unbabble.audio import Recording, Samples, TrackWriter, open_recording, open_stream, suffix_of, to_mono
 from unbabble.errors import ModelError, OutputError, UnbabbleError
 from unbabble.model_folder import ModelFolder
@@ -23,6 +22,7 @@ from unbabble.recordings.naming import SIDECAR, Place
 from unbabble.recordings.options import Options
 from unbabble.recordings.results import STAGED_SIDECAR, staged
 from unbabble.separator import Separator
+from unbabble.stitching.activity import Turn
 from unbabble.stream import Stream
 
 
@@ -99,7 +99,7 @@ def _separate(job: Job, separator: Separator, options: Options, progress: Progre
     started = time.perf_counter()
     decided = job.decided(options, separator.model)
     with opened(job, options) as recording, staged(job.place) as stage:
-        stream = separator.stream(recording.sample_rate, options.n_sources)
+        stream = separator.stream(recording.sample_rate, options.n_sources, separator.engine.at_once)
         suffix = suffix_of(options.track_format)
         paths = [stage / f"speaker{number + 1}{suffix}" for number in range(stream.n_tracks)]
         with TrackWriter(paths, recording.sample_rate, options.track_format, recording.tags) as writer:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -47,10 +47,10 @@ def load_data(
     run: folder for what the scan remembers and for decoded audio; processes: all that train together, each on
     its part of every batch; stage: told what goes on. Raises CorpusError, AudioError, TrainingError.
     """
-    config, sizes, material = recipe.data, recipe.training, _Material(recipe, run, stage)
+    config, sizes, material = recipe.data, recipe.training, Material(recipe, run, stage)
     table = None
     if config.train_set is not None:
-        train: Dataset[Any] = material.on_disk(config.train_set, sizes.epoch_size)
+        train: Dataset[Any] = _on_disk(recipe, config.train_set, sizes.epoch_size)
     else:
         mixer = material.mixer("train", recipe.mixtures, TRAIN_SEED)
         if config.mix_on_device:
@@ -59,7 +59,7 @@ def load_data(
         else:
             train = DrawnDataset(mixer, sizes.epoch_size, recipe.network.n_sources)
     if config.valid_set is not None:
-        valid: Dataset[Any] = material.on_disk(config.valid_set, sizes.valid_size)
+        valid: Dataset[Any] = _on_disk(recipe, config.valid_set, sizes.valid_size)
     else:
         of_any_time = tuple(replace(part, first=0) for part in recipe.mixtures)
         mixer = material.mixer("valid", of_any_time, VALID_SEED)
@@ -81,11 +81,23 @@ def load_data(
     )
 
 
-class _Material:
+class MaterialRecipe(Protocol):
+    """What of a recipe says where its mixtures come from."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> DataConfig: ...
+    @property
+    def mixtures(self) -> Mixtures: ...
+
+
+class Material:
     """Speech, noise, decoded audio and rooms of a recipe, made when first asked for."""
 
-    def __init__(self, recipe: TrainingRecipe, run: Path, stage: Stage) -> None:
+    def __init__(self, recipe: MaterialRecipe, run: Path, stage: Stage) -> None:
         self.recipe, self.run, self.stage = recipe, run, stage
+        self.sample_rate = recipe.mixtures[0].recipe.sample_rate
         self.notices: tuple[str, ...] = ()
 
     @cached_property
@@ -108,7 +120,7 @@ class _Material:
 
     @cached_property
     def audio(self) -> DecodedAudio:
-        return DecodedAudio(self.recipe.network.sample_rate, self.recipe.data.cache or self.run / "decoded")
+        return DecodedAudio(self.sample_rate, self.recipe.data.cache or self.run / "decoded")
 
     @cached_property
     def rooms(self) -> Rooms:
@@ -118,29 +130,29 @@ class _Material:
             return rooms_of_bank(mixtures, config.bank)
         jobs, seed = min(os.cpu_count() or 1, config.rooms), 3 * self.recipe.seed + ROOM_SEED
         recipes = {part.recipe.room for part in mixtures if part.recipe.room is not None}
-        sample_rate, n_positions = self.recipe.network.sample_rate, most_speakers(mixtures) + 1
+        n_positions = most_speakers(mixtures) + 1
         banks = {}
         for room in recipes:
             with self.stage("rooms") as progress:
-                banks[room] = make_bank(room, config.rooms, n_positions, sample_rate, seed, jobs, progress)
-        return Rooms(sample_rate, banks)
+                banks[room] = make_bank(room, config.rooms, n_positions, self.sample_rate, seed, jobs, progress)
+        return Rooms(self.sample_rate, banks)
 
     def mixer(self, split: str, mixtures: Mixtures, seed: int) -> Mixer:
         corpora = self.corpora[split]
         return Mixer(corpora.speech, corpora.noise, mixtures, self.audio, 3 * self.recipe.seed + seed, self.rooms)
 
-    def on_disk(self, config: SetConfig, size: int) -> SetDataset:
-        """Excerpts of a set, as long as the mixtures of the recipe."""
-        mixtures = read_set(config.folder, mixture=config.mixture, sources=config.sources)
-        network = self.recipe.network
-        if (mixtures.sample_rate, mixtures.n_sources) != (network.sample_rate, network.n_sources):
-            raise CorpusError(
-                f"{config.folder}: mixtures of {mixtures.n_sources} talkers at {mixtures.sample_rate} Hz, "
-                f"but the network has {network.n_sources} outputs at {network.sample_rate} Hz; change one of them"
-            )
-        duration_s = self.recipe.mixtures[0].recipe.duration_s
-        assert duration_s is not None  # the recipe has been checked
-        return SetDataset(mixtures, size, network.n_sources, round(duration_s * network.sample_rate))
+
+def _on_disk(recipe: TrainingRecipe, config: SetConfig, size: int) -> SetDataset:
+    """Excerpts of a set, as long as the mixtures of the recipe."""
+    mixtures, network = read_set(config.folder, mixture=config.mixture, sources=config.sources), recipe.network
+    if (mixtures.sample_rate, mixtures.n_sources) != (network.sample_rate, network.n_sources):
+        raise CorpusError(
+            f"{config.folder}: mixtures of {mixtures.n_sources} talkers at {mixtures.sample_rate} Hz, "
+            f"but the network has {network.n_sources} outputs at {network.sample_rate} Hz; change one of them"
+        )
+    duration_s = recipe.mixtures[0].recipe.duration_s
+    assert duration_s is not None  # the recipe has been checked
+    return SetDataset(mixtures, size, network.n_sources, round(duration_s * network.sample_rate))
 
 
 def split_corpora(everything: Corpora, config: DataConfig, seed: int) -> tuple[Corpora, Corpora]:

@@ -110,19 +110,22 @@ def _export_graphs(network: SeparationNetwork, folder: Path) -> tuple[str, ...]:
     time: dict[int, str] = {0: "batch", 1: "samples"}
     if not isinstance(network.design, SisoOnly):
         axes: Axes = {"mixture": time, "estimates": {0: "batch", 2: "samples"}}
-        _export(network, (mixture,), folder / SEPARATOR, axes, outputs=("estimates",))
+        export_graph(network, (mixture,), folder / SEPARATOR, axes, outputs=("estimates",))
         return (SEPARATOR,)
     grid = {0: "batch", 1: "rows"}
     with torch.inference_mode():
         latent = LatentEncoder(network)(mixture)
-    _export(LatentEncoder(network), (mixture,), folder / ENCODER, {"mixture": time, "latent": grid}, ("latent",))
+    export_graph(LatentEncoder(network), (mixture,), folder / ENCODER, {"mixture": time, "latent": grid}, ("latent",))
     axes = {"mixture": time, "latent": grid, "previous": grid, "estimate": time, "grid": grid}
     inputs = (mixture, latent.clone(), torch.zeros_like(latent))
-    _export(DecoderStep(network), inputs, folder / DECODER, axes, outputs=("estimate", "grid"))
+    export_graph(DecoderStep(network), inputs, folder / DECODER, axes, outputs=("estimate", "grid"))
     return (ENCODER, DECODER)
 
 
-def _export(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, axes: Axes, outputs: tuple[str, ...]) -> None:
+def export_graph(
+    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, axes: Axes, outputs: tuple[str, ...]
+) -> None:
+    """Write a network as an ONNX graph; axes: the free ones of its inputs and outputs, by name."""
     # The tracing exporter: the newer one (torch.export) fails on LSTMs over a grid of free size.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ SHORTEST_S = 0.1
 
 @dataclass(frozen=True)
 class Turn:
-    """A stretch of one talker's speech. speaker: 0-based; overlapped_share: of its time, while others talk as well."""
+    """A stretch of one talker's speech. speaker: 0-based; overlapped_share: of its time, while others talk too."""
 
     speaker: int
     start_s: float

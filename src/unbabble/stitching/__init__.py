@@ -1,0 +1,1 @@
+"""Same talker, same track: who talks when, and which estimate is whose."""
