@@ -226,7 +226,10 @@ SeparationTask.training_step = watched
 fit.export_run = lambda run, folder: folder
 from conftest import REPO
 from unbabble.training.config import read_recipe, with_changes
-recipe = fit.read_run_recipe(run) if resume else with_changes(read_recipe(REPO / "recipes/smoke.yaml"), sys.argv[4:])
+if resume:
+    recipe = fit.recipe_of_run(fit.TrainingRecipe, run)
+else:
+    recipe = with_changes(read_recipe(REPO / "recipes/smoke.yaml"), sys.argv[4:])
 fit.train(recipe, run, resume=resume)
 """
 

@@ -1,56 +1,74 @@
-"""The commands that make models: train, compare, export."""
+"""The commands that make models: train, train-listener, compare, export."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unbabble.cli.extra import extra
 from unbabble.cli.screen import Screen
 
+if TYPE_CHECKING:  # the extra is not always there
+    from unbabble.training.config import R
+
+RecipeAndChanges = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RECIPE [KEY=VALUE]...",
+        help="YAML with every number that the run needs, and what to change in it: training.batch_size=8 ...",
+    ),
+]
 OtherSpeech = Annotated[
     list[Path] | None, typer.Option(help="Corpus folder or manifest, instead of the recipe's; may be repeated.")
 ]
 OtherNoise = Annotated[list[Path] | None, typer.Option(help="Folder of noises, instead of the recipe's.")]
 OtherSplits = Annotated[Path | None, typer.Option(help="Split file, instead of the recipe's.")]
+MaxMinutes = Annotated[
+    float | None, typer.Option(min=0.01, help="Time to train for; the learning rate is fitted to it.")
+]
+Resume = Annotated[Path | None, typer.Option(help="Run to go on with, from its last checkpoint.")]
 
 
 def train(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RECIPE [KEY=VALUE]...",
-            help="YAML with every number that the run needs, and what to change in it: training.batch_size=8 ...",
-        ),
-    ] = None,
+    arguments: RecipeAndChanges = None,
     out: Annotated[Path, typer.Option(help="Folder for the run: checkpoints, logs, model.")] = Path("runs/run"),
     speech: OtherSpeech = None,
     noise: OtherNoise = None,
     splits: OtherSplits = None,
     start: Annotated[str | None, typer.Option(help="Model to start from: a bundled one's name, or a folder.")] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Time to train for; the learning rate is fitted to it.")
-    ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Run to go on with, from its last checkpoint.")] = None,
+    max_minutes: MaxMinutes = None,
+    resume: Resume = None,
 ) -> None:
     """Train a network by a recipe; ends with a model folder."""
-    changes = list(arguments or [])
-    if resume is None and not changes:
-        raise typer.BadParameter("give a recipe, or --resume with the folder of a run")
     with extra("train"):
-        from unbabble.training.config import read_recipe, with_changes, with_data
-        from unbabble.training.fit import read_run_recipe
+        from unbabble.training.config import TrainingRecipe
         from unbabble.training.fit import train as train_by
 
-        chosen = read_recipe(Path(changes.pop(0))) if resume is None else read_run_recipe(resume)
-        if max_minutes is not None:
-            changes.append(f"training.max_minutes={max_minutes}")
-        if start is not None:
-            changes.append(f"training.start={start}")
-        chosen = with_changes(with_data(chosen, speech, noise, splits), changes)
-        model = train_by(chosen, resume or out, resume is not None, Screen().progress)
+        settings = {"training.max_minutes": max_minutes, "training.start": start}
+        recipe = _recipe(TrainingRecipe, arguments, resume, (speech, noise, splits), settings)
+        model = train_by(recipe, resume or out, resume is not None, Screen().progress)
     if model is not None:  # only one of several processes has it
         print(model)
+
+
+def train_listener(
+    arguments: RecipeAndChanges = None,
+    out: Annotated[Path, typer.Option(help="Folder for the run: checkpoint, listener.")] = Path("runs/listener"),
+    speech: OtherSpeech = None,
+    noise: OtherNoise = None,
+    splits: OtherSplits = None,
+    max_minutes: MaxMinutes = None,
+    resume: Resume = None,
+) -> None:
+    """Train a network that hears who talks; ends with a folder for separate --listener."""
+    with extra("train-listener"):
+        from unbabble.training.listener import train_listener as train_by
+        from unbabble.training.listener_config import ListenerRecipe
+
+        settings = {"training.minutes": max_minutes}
+        recipe = _recipe(ListenerRecipe, arguments, resume, (speech, noise, splits), settings)
+        print(train_by(recipe, resume or out, resume is not None, Screen().progress))
 
 
 def compare(
@@ -101,3 +119,22 @@ def export(
         from unbabble.training.fit import export_run
 
         print(export_run(run, out))
+
+
+def _recipe(
+    kind: "type[R]",
+    arguments: Sequence[str] | None,
+    resume: Path | None,
+    data: tuple[Sequence[Path] | None, Sequence[Path] | None, Path | None],
+    settings: dict[str, Any],
+) -> "R":
+    """The recipe of a file or a run, with other folders of data and what else is set; None stays as it is."""
+    from unbabble.training.config import read_recipe_of, with_changes, with_data
+    from unbabble.training.run import recipe_of_run
+
+    changes = list(arguments or [])
+    if resume is None and not changes:
+        raise typer.BadParameter("give a recipe, or --resume with the folder of a run")
+    recipe = read_recipe_of(kind, Path(changes.pop(0))) if resume is None else recipe_of_run(kind, resume)
+    changes += [f"{key}={value}" for key, value in settings.items() if value is not None]
+    return with_changes(with_data(recipe, *data), changes)

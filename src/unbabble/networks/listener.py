@@ -43,6 +43,10 @@ class Listener(nn.Module):
         self.counts = nn.Conv1d(channels, MOST_COUNTED + 1, 1)
         self.voices = nn.Conv1d(channels, config.voice, 1)
 
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.first(self.mel(mixture))
         for layer in self.layers:

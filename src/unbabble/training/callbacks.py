@@ -18,9 +18,9 @@ from rich.console import Console
 
 from unbabble.training.config import TrainingConfig
 from unbabble.training.datasets import Batch
+from unbabble.training.run import BEST, LAST
 from unbabble.training.task import GAIN, SeparationTask
 
-BEST, LAST = "best.safetensors", "last.safetensors"
 HEARD = 4  # validation mixtures that TensorBoard plays
 
 

@@ -20,10 +20,10 @@ from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
-from unbabble.training.callbacks import LAST
 from unbabble.training.compare_table import write_table
 from unbabble.training.config import TrainingRecipe, read_recipe, with_changes, with_data
 from unbabble.training.fit import train
+from unbabble.training.run import LAST
 
 Design = MixedDesign | SisoOnlyDesign
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import yaml
 from pydantic import Field, model_validator
@@ -122,25 +122,55 @@ class TrainingRecipe:
             raise ValueError("mixtures and network must agree on the (largest) number of talkers and the sample rate")
         if self.data.mix_on_device and self.data.train_set is not None:
             raise ValueError("mix_on_device is for mixtures that are drawn; a train_set is mixed already")
-        if any(part.recipe.duration_s is None for part in self.mixtures):
-            raise ValueError("mixtures to train on need a duration_s")
-        if len({part.recipe.duration_s for part in self.mixtures}) > 1:
-            raise ValueError("all parts of the mixtures to train on must have the same duration_s")
+        check_same_length(self.mixtures)
         return self
+
+
+class AnyRecipe(Protocol):
+    """What the recipes of all kinds of training have."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> DataConfig: ...
+    @property
+    def mixtures(self) -> Mixtures: ...
+    @property
+    def network(self) -> Any: ...
+    @property
+    def training(self) -> Any: ...
+
+
+R = TypeVar("R", bound=AnyRecipe)
+
+
+def check_same_length(mixtures: Mixtures) -> None:
+    """Raise ValueError where mixtures cannot make a batch."""
+    if any(part.recipe.duration_s is None for part in mixtures):
+        raise ValueError("mixtures to train on need a duration_s")
+    if len({part.recipe.duration_s for part in mixtures}) > 1:
+        raise ValueError("all parts of the mixtures to train on must have the same duration_s")
 
 
 def read_recipe(path: Path) -> TrainingRecipe:
     """Read a recipe file; its relative paths are taken from its own folder. Raises RecipeError."""
-    recipe = read_settings(TrainingRecipe, path)
+    return read_recipe_of(TrainingRecipe, path)
+
+
+def read_recipe_of(kind: type[R], path: Path) -> R:
+    """Read a recipe of any kind; its relative paths are taken from its own folder. Raises RecipeError."""
+    recipe = read_settings(kind, path)
     return replace(recipe, data=_placed(recipe.data, path.absolute().parent))
 
 
 def with_data(
-    recipe: TrainingRecipe,
+    recipe: R,
     speech: Sequence[Path] | None = None,
     noise: Sequence[Path] | None = None,
     splits: Path | None = None,
-) -> TrainingRecipe:
+) -> R:
     """The recipe with other folders and split file; what is None stays."""
     given: dict[str, Any] = {
         "speech": None if speech is None else tuple(speech),
@@ -151,7 +181,7 @@ def with_data(
     return replace(recipe, data=_placed(data, Path.cwd()))
 
 
-def with_changes(recipe: TrainingRecipe, changes: Sequence[str]) -> TrainingRecipe:
+def with_changes(recipe: R, changes: Sequence[str]) -> R:
     """The recipe with values set by ``key=value``, such as ``training.batch_size=8`` or ``mixtures.0.share=2``.
 
     Values are YAML. Raises RecipeError where a key is none that anything reads, or a value does not fit it.
@@ -171,7 +201,7 @@ def with_changes(recipe: TrainingRecipe, changes: Sequence[str]) -> TrainingReci
             raise RecipeError(f"{change}: {path} is not a key that anything reads") from None
         except yaml.YAMLError:
             raise RecipeError(f"{change}: the value is no YAML") from None
-    return parse_settings(TrainingRecipe, values, "with " + " ".join(changes)) if changes else recipe
+    return parse_settings(type(recipe), values, "with " + " ".join(changes)) if changes else recipe
 
 
 def _placed(data: DataConfig, base: Path) -> DataConfig:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,15 +15,15 @@ from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms, make_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import Mixtures, most_speakers
+from unbabble.mixing.recipe import most_speakers
 from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.read import read_set
-from unbabble.training.config import DataConfig, SetConfig, TrainingRecipe
+from unbabble.training.config import AnyRecipe, DataConfig, SetConfig, TrainingRecipe
 from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler, SetDataset
 from unbabble.training.device_mixing import DeviceMixer, ResponseTable
 from unbabble.training.processes import ALONE, Processes
 
-TRAIN_SEED, VALID_SEED, ROOM_SEED = 0, 1, 2  # added to the recipe's seed, times three
+SEEDS = {"train": 0, "valid": 1, "rooms": 2}  # added to the recipe's seed, times three
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def load_data(
     if config.train_set is not None:
         train: Dataset[Any] = _on_disk(recipe, config.train_set, sizes.epoch_size)
     else:
-        mixer = material.mixer("train", recipe.mixtures, TRAIN_SEED)
+        mixer = material.mixer("train")
         if config.mix_on_device:
             table = ResponseTable(material.rooms, tuple(part.recipe.target for part in recipe.mixtures))
             train = DryDataset(mixer, table, sizes.epoch_size, recipe.network.n_sources)
@@ -61,9 +61,7 @@ def load_data(
     if config.valid_set is not None:
         valid: Dataset[Any] = _on_disk(recipe, config.valid_set, sizes.valid_size)
     else:
-        of_any_time = tuple(replace(part, first=0) for part in recipe.mixtures)
-        mixer = material.mixer("valid", of_any_time, VALID_SEED)
-        valid = DrawnDataset(mixer, sizes.valid_size, recipe.network.n_sources)
+        valid = DrawnDataset(material.mixer("valid"), sizes.valid_size, recipe.network.n_sources)
     batch_size, keep_alive = processes.share_of(sizes.batch_size), config.workers > 0
     return TrainingData(
         DataLoader(
@@ -81,21 +79,10 @@ def load_data(
     )
 
 
-class MaterialRecipe(Protocol):
-    """What of a recipe says where its mixtures come from."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def data(self) -> DataConfig: ...
-    @property
-    def mixtures(self) -> Mixtures: ...
-
-
 class Material:
     """Speech, noise, decoded audio and rooms of a recipe, made when first asked for."""
 
-    def __init__(self, recipe: MaterialRecipe, run: Path, stage: Stage) -> None:
+    def __init__(self, recipe: AnyRecipe, run: Path, stage: Stage) -> None:
         self.recipe, self.run, self.stage = recipe, run, stage
         self.sample_rate = recipe.mixtures[0].recipe.sample_rate
         self.notices: tuple[str, ...] = ()
@@ -128,7 +115,7 @@ class Material:
         config, mixtures = self.recipe.data, self.recipe.mixtures
         if config.bank is not None:
             return rooms_of_bank(mixtures, config.bank)
-        jobs, seed = min(os.cpu_count() or 1, config.rooms), 3 * self.recipe.seed + ROOM_SEED
+        jobs, seed = min(os.cpu_count() or 1, config.rooms), 3 * self.recipe.seed + SEEDS["rooms"]
         recipes = {part.recipe.room for part in mixtures if part.recipe.room is not None}
         n_positions = most_speakers(mixtures) + 1
         banks = {}
@@ -137,9 +124,12 @@ class Material:
                 banks[room] = make_bank(room, config.rooms, n_positions, self.sample_rate, seed, jobs, progress)
         return Rooms(self.sample_rate, banks)
 
-    def mixer(self, split: str, mixtures: Mixtures, seed: int) -> Mixer:
-        corpora = self.corpora[split]
-        return Mixer(corpora.speech, corpora.noise, mixtures, self.audio, 3 * self.recipe.seed + seed, self.rooms)
+    def mixer(self, split: Literal["train", "valid"]) -> Mixer:
+        """Mixtures of one split; those to validate on are of all parts from the first on."""
+        corpora, mixtures, seed = self.corpora[split], self.recipe.mixtures, 3 * self.recipe.seed + SEEDS[split]
+        if split == "valid":
+            mixtures = tuple(replace(part, first=0) for part in mixtures)
+        return Mixer(corpora.speech, corpora.noise, mixtures, self.audio, seed, self.rooms)
 
 
 def _on_disk(recipe: TrainingRecipe, config: SetConfig, size: int) -> SetDataset:

@@ -7,25 +7,21 @@ from typing import Any
 
 import lightning
 import torch
-import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from unbabble.config import dump_settings, parse_settings
 from unbabble.errors import TrainingError
 from unbabble.networks.network import SeparationNetwork
-from unbabble.output import write_whole, writing
 from unbabble.progress import Stage, unwatched_stage
-from unbabble.training.callbacks import BEST, LAST, callbacks_of
+from unbabble.training.callbacks import callbacks_of
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
 from unbabble.training.config import TrainingRecipe
 from unbabble.training.data import TrainingData, load_data
 from unbabble.training.datasets import FreshSampler
 from unbabble.training.export import export_model, read_weights_of_model
 from unbabble.training.processes import Processes
+from unbabble.training.run import BEST, LAST, keep_recipe, prepare_run, recipe_of_run
 from unbabble.training.task import SeparationTask
-
-RECIPE = "recipe.yaml"
 
 
 def train(recipe: TrainingRecipe, run: Path, resume: bool = False, stage: Stage = unwatched_stage) -> Path | None:
@@ -39,7 +35,7 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False, stage: Stage 
     processes = Processes.of_environment()
     processes.share_of(recipe.training.batch_size)
     if processes.first:
-        _check_run(run, resume, recipe)
+        prepare_run(run, recipe, resume)
     if recipe.training.precision == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
         raise TrainingError("precision: bf16, but this GPU does not have it; set training.precision=fp32")
     console = Console(quiet=not processes.first)
@@ -53,7 +49,7 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False, stage: Stage 
     for notice in (*data.notices, f"network of {network.n_parameters / 1e6:.2f} M parameters"):
         console.print(notice, highlight=False)
     if processes.first:
-        write_whole(run / RECIPE, yaml.safe_dump(dump_settings(recipe), sort_keys=False).encode())
+        keep_recipe(recipe, run)
     _fit(SeparationTask(network, recipe.training, data.device_mixer), data, run, resume, processes, console)
     return export_run(run, run / "model") if processes.first else None
 
@@ -101,33 +97,12 @@ def _skip_what_was_drawn(data: TrainingData, checkpoint: dict[str, Any]) -> None
 
 def export_run(run: Path, folder: Path) -> Path:
     """Make a model folder from the best checkpoint of a run. Raises TrainingError, ModelError."""
-    recipe = read_run_recipe(run)
+    recipe = recipe_of_run(TrainingRecipe, run)
     checkpoint = read_checkpoint(run / BEST)
     network = SeparationNetwork(recipe.network)
     network.load_state_dict(read_weights(checkpoint, "network."))
     facts = {"epoch": checkpoint["epoch"] + 1, "steps": checkpoint["global_step"]}
     return export_model(network, recipe, folder, facts)
-
-
-def _check_run(run: Path, resume: bool, recipe: TrainingRecipe) -> None:
-    """Make the run's folder and see that what is asked can be done, before any work is done."""
-    started = (run / LAST).exists()
-    if started and not resume:
-        raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --out")
-    if resume and not started:
-        raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
-    if resume and read_run_recipe(run).network != recipe.network:
-        raise TrainingError(f"{run}: was started with another network; give its {RECIPE}, or another --out")
-    with writing(run):
-        run.mkdir(parents=True, exist_ok=True)
-
-
-def read_run_recipe(run: Path) -> TrainingRecipe:
-    """The recipe that a run was started with."""
-    path = run / RECIPE
-    if not path.is_file():
-        raise TrainingError(f"{run}: not a training run: it has no {RECIPE}")
-    return parse_settings(TrainingRecipe, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
 
 
 def _too_large(task: SeparationTask, reason: str) -> str:
