@@ -105,14 +105,14 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def check_file(path: Path, checksums: dict[str, str]) -> None:
-    """Raise ModelError where a file of a model folder is missing or is not the one that the card lists."""
+def check_file(path: Path, checksums: dict[str, str], card: str = CARD) -> None:
+    """Raise ModelError where a file of a folder is missing or is not the one that the folder's card lists."""
     try:
         found = checksum(path)
     except OSError:
-        raise ModelError(f"{path}: missing from the model folder, or not readable; get the model again") from None
+        raise ModelError(f"{path}: missing from its folder, or not readable; get the folder again") from None
     if found != checksums.get(path.name):
-        raise ModelError(f"{path}: checksum differs from that in {CARD}: damaged or changed; get the model again")
+        raise ModelError(f"{path}: checksum differs from that in {card}: damaged or changed; get the folder again")
 
 
 def _find(model: str | Path) -> Path:

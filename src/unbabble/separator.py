@@ -24,7 +24,8 @@ class Separator:
 
     model: a name that comes with the package, or a model folder; window_s, overlap_s: how much is separated
     at once, and what neighbouring windows share, in seconds (by default the model's); threads: processor
-    threads (by default ONNX Runtime's choice). Raises ModelError where the model cannot be used.
+    threads (by default ONNX Runtime's choice); listener: folder of the network that hears who talks (by default the
+    one that comes with the package). Raises ModelError where one of the two cannot be used.
 
     >>> tracks = Separator()(samples, sample_rate)  # doctest: +SKIP
     """
@@ -36,6 +37,7 @@ class Separator:
         window_s: float | None = None,
         overlap_s: float | None = None,
         threads: int | None = None,
+        listener: str | Path | None = None,
     ) -> None:
         self.model = open_model(model)
         self.window_s = self.model.window_s if window_s is None else window_s
@@ -50,7 +52,7 @@ class Separator:
             )
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        self.engine, self.listener = Engine(self.model, threads), Listener()
+        self.engine, self.listener = Engine(self.model, threads), Listener(listener)
 
     def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: int | None = None) -> Samples:
         """Separate a recording that is in memory.

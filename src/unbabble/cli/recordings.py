@@ -49,6 +49,9 @@ def separate(
     window_s: Annotated[float | None, typer.Option(help="Seconds separated at once.")] = None,
     overlap_s: Annotated[float | None, typer.Option(help="Seconds that windows share.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads, of all jobs together.")] = None,
+    listener: Annotated[
+        Path | None, typer.Option(help="Folder of the network that hears who talks, instead of the bundled one.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table and no notices.")] = False,
 ) -> None:
     """Separate recordings: one track per talker, at the rate and length of the input.
@@ -72,6 +75,7 @@ def separate(
             overlap_s=overlap_s,
             jobs=jobs,
             threads=threads,
+            listener=listener,
             raw=_raw_format(raw, rate, channels),
         )
         screen = Screen(quiet)

@@ -23,6 +23,7 @@ from unbabble.parallel import in_parallel
 from unbabble.progress import Stage, unwatched_stage
 from unbabble.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
+from unbabble.stitching.listener import open_listener
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ def _origin(model: ModelFolder, mixtures: MixtureSet, metrics: Sequence[str]) ->
             digest.update(path.read_bytes())
     return {
         "model": {"name": model.name, "version": model.version, "checksums": model.card["checksums"]},
+        "listener": open_listener().checksums,
         "mixtures": digest.hexdigest()[:16],
         "metrics": list(metrics),
     }

@@ -21,6 +21,7 @@ from unbabble.recordings.one import Outcome, separate_one
 from unbabble.recordings.options import Options
 from unbabble.recordings.results import earlier_result, recover, unfinished
 from unbabble.separator import Separator
+from unbabble.stitching.listener import ListenerFolder, open_listener
 
 Tell = Callable[[int, float, float | None], None]
 """Told of a job, by its place in the list, how much is done and of how much."""
@@ -43,13 +44,13 @@ def run_jobs(jobs: Sequence[Job], options: Options, watch: Watch = unwatched_job
     together, ValueError for the window.
     """
     check_places(jobs, options.filename)
-    model = open_model(options.model)
+    model, listener = open_model(options.model), open_listener(options.listener)
     model.n_tracks(options.n_sources)
     left = unfinished([job.place for job in jobs])
     known = {
         index: outcome
         for index, job in enumerate(jobs)
-        if (outcome := _settled(job, options, model, left.get(job.place, []))) is not None
+        if (outcome := _settled(job, options, model, listener, left.get(job.place, []))) is not None
     }
     to_do = [job for index, job in enumerate(jobs) if index not in known]
     with watch(to_do) as tell, closing(_separate_all(to_do, options, tell)) as outcomes:
@@ -61,7 +62,9 @@ def run_jobs(jobs: Sequence[Job], options: Options, watch: Watch = unwatched_job
                 recover(stage, place)
 
 
-def _settled(job: Job, options: Options, model: ModelFolder, stages: Sequence[Path]) -> Outcome | None:
+def _settled(
+    job: Job, options: Options, model: ModelFolder, listener: ListenerFolder, stages: Sequence[Path]
+) -> Outcome | None:
     """What is known of a job before anything is separated: it cannot be done, or is done already."""
     if job.error is not None:
         return Outcome(job, error=job.error)
@@ -70,7 +73,8 @@ def _settled(job: Job, options: Options, model: ModelFolder, stages: Sequence[Pa
             recover(stage, job.place)
         if options.force or (job.source is not None and not os.path.exists(job.source)):
             return None
-        earlier = earlier_result(job.place, job.decided(options, model), _planned(job.place, options, model))
+        decided = job.decided(options, model, listener)
+        earlier = earlier_result(job.place, decided, _planned(job.place, options, model))
     except UnbabbleError as error:
         return Outcome(job, error=error)
     return Outcome(job, earlier, earlier=True) if earlier else None

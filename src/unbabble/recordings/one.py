@@ -97,7 +97,7 @@ def opened(job: Job, options: Options) -> Iterator[Recording]:
 def _separate(job: Job, separator: Separator, options: Options, progress: Progress) -> dict[str, Any]:
     """Write tracks, activity and sidecar; returns the sidecar's content."""
     started = time.perf_counter()
-    decided = job.decided(options, separator.model)
+    decided = job.decided(options, separator.model, separator.listener.folder)
     with opened(job, options) as recording, staged(job.place) as stage:
         stream = separator.stream(recording.sample_rate, options.n_sources, separator.engine.at_once)
         suffix = suffix_of(options.track_format)

@@ -8,6 +8,7 @@ from unbabble.audio import RawFormat, TrackFormat
 from unbabble.model_folder import ModelFolder
 from unbabble.recordings.naming import FILENAME, Template
 from unbabble.separator import Separator
+from unbabble.stitching.listener import ListenerFolder
 
 Format = Literal["wav", "flac"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -28,8 +29,8 @@ class Options:
     heard, a number gives that many; channel: ``"mix"`` averages all, a number (1 is the first) takes that one,
     ``"each"`` separates every channel by itself; audio_format and bits: wav of 16, 24 or 32 (float), flac of 24;
     filename: where tracks go below the folder for the results, see ``Template``; activity: write who speaks when;
-    force: replace what lies there; window_s, overlap_s: see ``Separator``; jobs: processes, which share ``threads``;
-    raw: how to read standard input that has no header.
+    force: replace what lies there; window_s, overlap_s, listener: see ``Separator``; jobs: processes, which share
+    ``threads``; raw: how to read standard input that has no header.
     Raises ValueError where one of them cannot be.
     """
 
@@ -46,6 +47,7 @@ class Options:
     jobs: int = 1
     threads: int | None = None
     raw: RawFormat | None = None
+    listener: str | Path | None = None
 
     def __post_init__(self) -> None:
         Template(self.filename)
@@ -70,12 +72,15 @@ class Options:
 
     def separator(self, threads: int | None) -> Separator:
         """A separator as chosen. Raises ModelError; ValueError for the window."""
-        return Separator(self.model, window_s=self.window_s, overlap_s=self.overlap_s, threads=threads)
+        return Separator(
+            self.model, window_s=self.window_s, overlap_s=self.overlap_s, threads=threads, listener=self.listener
+        )
 
-    def deciding(self, model: ModelFolder) -> dict[str, Any]:
+    def deciding(self, model: ModelFolder, listener: ListenerFolder) -> dict[str, Any]:
         """All of them that decide what is written, for the sidecar."""
         return {
             "model": model.card["checksums"],
+            "listener": listener.checksums,
             "speakers": self.speakers,
             "format": self.track_format,
             "window_s": self.window_s,

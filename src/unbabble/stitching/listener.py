@@ -1,6 +1,7 @@
-"""How many people talk in each frame, and whose voice it is: the bundled listener (ONNX Runtime)."""
+"""How many people talk in each frame, and whose voice it is: a trained listener (ONNX Runtime)."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +19,47 @@ CARD = "listener.json"
 FOLDER = BUNDLED / "listener"
 
 
+@dataclass(frozen=True)
+class ListenerFolder:
+    """A checked listener's folder. sample_rate in Hz; voice_size: numbers that describe a voice."""
+
+    path: Path
+    sample_rate: int
+    voice_size: int
+    checksums: dict[str, str]
+
+
+def open_listener(listener: str | Path | None = None) -> ListenerFolder:
+    """Check the folder of a listener; None: the one that comes with the package.
+
+    Raises ModelError where it is incomplete or damaged.
+    """
+    folder = FOLDER if listener is None else Path(listener)
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        checksums = {str(name): str(digest) for name, digest in card["checksums"].items()}
+        opened = ListenerFolder(folder, int(card["sample_rate"]), int(card["voice_size"]), checksums)
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder}: not a listener's folder: it has no {CARD}; make one with train-listener"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder / CARD}: damaged ({error}); get or train the listener again") from None
+    check_file(folder / LISTENER, checksums, CARD)
+    return opened
+
+
 class Listener:
     """Hears in frames of 40 ms how many talk, and voices as directions in a space where talkers lie apart.
 
-    folder: where ``unbabble train-listener`` has put one; by default the one that comes with the package. Raises
+    listener: a folder that ``unbabble train-listener`` has made; None: the one that comes with the package. Raises
     ModelError where it is incomplete or damaged.
     """
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-            self.sample_rate, self.voice_size = int(card["sample_rate"]), int(card["voice_size"])
-            checksums = {str(name): str(digest) for name, digest in card["checksums"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{folder}: not the folder of a listener ({error}); train or get it again") from None
-        check_file(folder / LISTENER, checksums)
-        self._graph = load_graph(folder / LISTENER)
+    def __init__(self, listener: str | Path | None = None) -> None:
+        self.folder = open_listener(listener)
+        self.sample_rate, self.voice_size = self.folder.sample_rate, self.folder.voice_size
+        self._graph = load_graph(self.folder.path / LISTENER)
 
     def __call__(self, signals: Array, sample_rate: int) -> tuple[Array, Array]:
         """Signals (rows, samples) at ``sample_rate`` Hz -> what is heard in each.

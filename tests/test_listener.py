@@ -1,0 +1,349 @@
+"""The listener: what it hears with, how it is trained, and that separation can use what comes out."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import REPO, one_line_error, run_here, tone
+
+from unbabble import Separator
+from unbabble.errors import CorpusError, ModelError, RecipeError, TrainingError
+from unbabble.evaluation.listening import Hearing, equal_error
+from unbabble.networks.listener import QUIETEST, Listener, ListenerConfig, LogMel, mel_filters
+from unbabble.progress import unwatched_stage
+from unbabble.stitching.activity import Turn, runs, smooth, speech_frames, turns_of
+from unbabble.stitching.listener import FOLDER
+from unbabble.training.checkpoint import read_checkpoint
+from unbabble.training.config import read_recipe_of, with_changes, with_data
+from unbabble.training.data import Material
+from unbabble.training.listener import ListenerTraining, train_listener, validate
+from unbabble.training.listener_config import ListenerRecipe
+from unbabble.training.listener_data import Lesson, Lessons, cut_pieces, endless_batches, seconds_of
+from unbabble.training.listener_export import check_listeners_agree, export_listener
+
+RATE, FRAME = 8000, 320
+RECIPE = """
+data: {valid_speakers: 0, workers: 0}
+mixtures:
+  - share: 1
+    recipe:
+      {sample_rate: 8000, duration_s: 5.0, noise_snr_db: null, room: null,
+       timeline:
+         {kind: conversation, turn_s: [1.0, 2.5], pause_s: [0.2, 0.5], overlap_share: 0.6, overlap_s: [0.4, 1.0]}}
+network: {channels: 16, dilations: [1, 2], voice: 8, bands: 20}
+training: {minutes: 0.05, batch_size: 4, valid_size: 4, checkpoint_minutes: 0.02, learning_rate: 0.01}
+"""
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory):
+    """Speech of three speakers, each a hum of another height, in words of 0.4 s."""
+    folder, rng = tmp_path_factory.mktemp("voices"), np.random.default_rng(0)
+    time = np.arange(8 * RATE) / RATE
+    for name, hertz in (("low", 120), ("middle", 310), ("high", 700)):
+        hum = sum(np.sin(2 * np.pi * hertz * k * time + rng.uniform(0, 6)) / k for k in range(1, 5))
+        (folder / name).mkdir()
+        words = 0.1 * hum * (time % 0.5 < 0.4) + 1e-5 * rng.standard_normal(time.size)
+        soundfile.write(folder / name / "hum.wav", words, RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipes") / "listener.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_file, voices):
+    return with_data(read_recipe_of(ListenerRecipe, recipe_file), [voices])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, recipe_file, voices):
+    """A run by the command, and what the command said."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    done = run_here("train-listener", recipe_file, "--speech", voices, "--out", run, "--max-minutes", 0.06)
+    assert done.returncode == 0, done.stderr
+    return run, done
+
+
+def test_what_is_heard_depends_neither_on_the_level_nor_on_the_mean_spectrum():
+    mel = LogMel(ListenerConfig())
+    samples = torch.from_numpy(np.random.default_rng(0).standard_normal((2, RATE)).astype(np.float32))
+    torch.testing.assert_close(mel(1e-3 * samples), mel(samples), atol=1e-3, rtol=0)
+    torch.testing.assert_close(mel(samples).mean(-1), torch.zeros(2, 40), atol=1e-5, rtol=0)
+
+
+def test_a_tone_that_grows_tenfold_grows_by_20_db_in_its_own_band():
+    """Every frame has the same whole number of its periods, so that the difference is known."""
+    config = ListenerConfig()
+    gain = torch.ones(2 * RATE)
+    gain[RATE:] = 10
+    samples = gain * torch.sin(2 * math.pi * 1000 * torch.arange(2 * RATE) / RATE)
+    heard = LogMel(config)(samples[None])[0]
+    band = int(mel_filters(config)[:, 1000 * config.window // RATE].argmax())
+    soft, loud = heard[band, 10:90], heard[band, 110:190]
+    power = (config.window / 4) ** 2 * mel_filters(config)[band] @ hann_of_tone(config)
+    floor = QUIETEST * config.window**2 * 50.5 / 2  # the mean power before the level was taken out
+    assert loud.mean() - soft.mean() == pytest.approx(math.log((100 * power + floor) / (power + floor)), abs=1e-3)
+    assert soft.std() < 1e-3
+    assert loud.std() < 1e-3
+
+
+def hann_of_tone(config):
+    """Power over the bins of a Hann window of a tone at the middle of bin 32: 1 there, a quarter beside it."""
+    power = torch.zeros(config.window // 2 + 1)
+    power[31:34] = torch.tensor([0.25, 1.0, 0.25])
+    return power
+
+
+@pytest.mark.parametrize("config", [ListenerConfig(), ListenerConfig(bands=20), ListenerConfig(sample_rate=16000)])
+def test_mel_filters_are_means_over_rising_bands(config):
+    filters = mel_filters(config)
+    assert (filters >= 0).all()
+    torch.testing.assert_close(filters.sum(1), torch.ones(config.bands))
+    middles = filters @ torch.arange(config.window // 2 + 1.0)
+    assert (middles.diff() > 0).all()
+
+
+def test_speech_is_found_where_it_is():
+    rng = np.random.default_rng(0)
+    signals = np.zeros((3, 100 * FRAME), np.float32)
+    signals[0, 10 * FRAME : 30 * FRAME] = 0.1 * rng.standard_normal(20 * FRAME)
+    signals[0, 60 * FRAME : 90 * FRAME] = 0.1 * rng.standard_normal(30 * FRAME)
+    signals[1] = 1e-4 * rng.standard_normal(100 * FRAME)  # 60 dB below the loud frames
+    signals[1, 20 * FRAME : 70 * FRAME] = 0.1 * rng.standard_normal(50 * FRAME)
+    talking = speech_frames(signals, RATE)
+    assert talking.shape == (3, 100)
+    assert [runs(row) for row in talking] == [[(10, 30), (60, 90)], [(20, 70)], []]
+    close, turns = pytest.approx, turns_of(talking)
+    assert turns == (
+        Turn(0, close(0.4), close(1.2), close(0.5)),
+        Turn(1, close(0.8), close(2.8), close(0.4)),
+        Turn(0, close(2.4), close(3.6), close(1 / 3)),
+    )
+    assert speech_frames(np.zeros((0, RATE), np.float32), RATE).shape == (0, 25)
+
+
+@pytest.mark.parametrize(
+    ("frames", "smoothed"),
+    [
+        ("111000111", "111111111"),  # a gap of 0.12 s
+        ("11100000001111", "11100000001111"),  # of 0.28 s
+        ("000110000000111", "000000000000111"),  # a click of 0.08 s
+        ("0011100", "0011100"),  # what begins and ends is no gap
+        ("110001", "111111"),  # gaps are filled before clicks are left out
+        ("", ""),
+    ],
+)
+def test_gaps_are_filled_and_clicks_left_out(frames, smoothed):
+    given = np.array([frame == "1" for frame in frames], bool)
+    before = given.copy()
+    assert "".join("01"[int(frame)] for frame in smooth(given)) == smoothed
+    np.testing.assert_array_equal(given, before)
+
+
+def test_runs_are_the_unbroken_stretches():
+    assert runs(np.array([1, 1, 0, 1, 0, 0, 1], bool)) == [(0, 2), (3, 4), (6, 7)]
+    assert runs(np.zeros(3, bool)) == runs(np.zeros(0, bool)) == []
+
+
+def test_the_equal_error_of_known_distributions():
+    rng = np.random.default_rng(0)
+    apart, normal = np.array([0.8, 0.9]), rng.standard_normal(100_000)
+    assert equal_error(apart, -apart) == 0
+    assert equal_error(-apart, apart) == 1
+    assert equal_error(normal, rng.standard_normal(50_000)) == pytest.approx(0.5, abs=0.01)
+    two_deviations_apart = 0.5 * math.erfc(1 / math.sqrt(2))
+    assert equal_error(normal + 2, rng.standard_normal(50_000)) == pytest.approx(two_deviations_apart, abs=0.005)
+    assert math.isnan(equal_error(apart, np.zeros(0)))
+
+
+def test_recall_and_precision_of_counts_and_what_did_not_occur():
+    hearing = Hearing(3)
+    hearing.add_counts(np.array([[0, 0, 0, 0], [1, 1, 1, 1]]), np.array([[0, 0, 0, 1], [1, 1, 0, 0]]))
+    assert hearing.scores() == {
+        **{"recall_0": 0.75, "recall_1": 0.5, "recall_2": None},
+        **{"precision_0": 0.6, "precision_1": 0.667, "precision_2": None},
+        "equal_error": None,
+    }
+    east, north = np.array([[1.0, 0.0]] * 3, np.float32), np.array([[0.0, 1.0]] * 2, np.float32)
+    hearing.add_voices([east, north])
+    assert hearing.scores()["equal_error"] == 0
+
+
+def test_pieces_are_of_one_talker_alone():
+    """Voices that say which talker they are of, and what is shared another number."""
+    alone = torch.zeros(1, 3, 100, dtype=torch.bool)
+    alone[0, 0, 14:44], alone[0, 1, 50:100], alone[0, 2, :14] = True, True, True  # the last for 0.56 s only
+    heard = torch.full((1, 101, 1), 99.0)
+    for talker in range(3):
+        heard[0, :100][alone[0, talker]] = float(talker)
+    batch = Lesson(torch.zeros(1, 0), torch.zeros(1, 100), alone, torch.tensor([[7, 8, 9]]))
+    pieces, whose = cut_pieces(heard, batch, np.random.default_rng(0))
+    assert pieces[:, 0].tolist() == [0, 0, 1, 1]
+    assert whose.tolist() == [7, 7, 8, 8]
+    nothing, nobody = cut_pieces(heard, batch._replace(alone=torch.zeros_like(alone)), np.random.default_rng(0))
+    assert (nothing.shape, nobody.shape) == ((0, 1), (0,))
+    assert [len(seconds_of(heard[0], row)) for row in alone[0]] == [1, 2, 0]
+
+
+def test_a_tiny_listener_learns_a_few_mixtures_by_heart(recipe, tmp_path):
+    torch.manual_seed(0)
+    lessons = Lessons(Material(recipe, tmp_path, unwatched_stage).mixer("train"), 4, 2)
+    batch = next(endless_batches(lessons, 4, 0))
+    training = ListenerTraining(
+        with_changes(recipe, ["training.minutes=5", "training.schedule.warmup=1e-6"]), lessons.speakers
+    )
+    for _ in range(100):
+        assert training.step(batch)
+    scores = validate(training.network, [batch])
+    assert min(scores[f"recall_{count}"] for count in range(3)) > 0.8, scores
+    assert scores["equal_error"] < 0.1, scores
+
+
+def test_the_command_ends_with_a_listener_that_separation_can_use(trained, tiny_model, tmp_path):
+    run, done = trained
+    assert done.stdout.splitlines()[-1] == str(run / "listener")
+    assert "speakers to train on" in done.stdout
+    assert sum(line.startswith("step ") for line in done.stdout.splitlines()) >= 2
+    card = json.loads((run / "listener" / "listener.json").read_text())
+    assert 0 < card["scores_on_validation_speakers"]["recall_1"] <= 1
+    assert card["training"]["steps"] > 2
+    assert card["training"]["settings"]["minutes"] == 0.06
+    separator = Separator(tiny_model, listener=run / "listener")
+    assert separator.listener.voice_size == 8
+    assert separator(tone(3.0), 16000).shape == (2, 48000)
+
+
+def test_a_result_by_another_listener_is_not_the_one_wanted(trained, tiny_model, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
+    command = ("separate", tmp_path / "a.wav", "--out", tmp_path / "out", "--model", tiny_model)
+    assert run_here(*command).returncode == 0
+    one_line_error(run_here(*command, "--listener", trained[0] / "listener"), "is there already with other settings")
+    assert run_here(*command, "--listener", trained[0] / "listener", "--force").returncode == 0
+    again = run_here(*command, "--listener", trained[0] / "listener")
+    assert "was done before" in again.stderr
+
+
+def test_a_run_goes_on_where_it_was_interrupted(recipe, tmp_path, monkeypatch):
+    run, step = tmp_path / "run", ListenerTraining.step
+
+    def interrupted(training, batch):
+        if (run / "last.safetensors").exists():
+            raise KeyboardInterrupt
+        return step(training, batch)
+
+    monkeypatch.setattr(ListenerTraining, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_listener(recipe, run)
+    monkeypatch.setattr(ListenerTraining, "step", step)
+    before = read_checkpoint(run / "last.safetensors")
+    assert not (run / "listener").exists()
+    done = run_here("train-listener", "--resume", run)
+    assert done.returncode == 0, done.stderr
+    after = read_checkpoint(run / "last.safetensors")
+    assert 0 < before["minutes"] < 0.05 <= after["minutes"] < 0.2
+    assert after["steps"] > before["steps"] > 0
+    assert int(after["optimizer"]["state"][0]["step"]) == after["steps"]
+    with pytest.raises(TrainingError, match="go on with --resume, or choose another --out"):
+        train_listener(recipe, run)
+    with pytest.raises(TrainingError, match="another network"):
+        train_listener(with_changes(recipe, ["network.voice=9"]), run, resume=True)
+    finished = train_listener(recipe, run, resume=True)  # nothing is left to do
+    assert json.loads((finished / "listener.json").read_text())["training"]["steps"] == after["steps"]
+
+
+def test_a_run_of_other_speakers_cannot_go_on(recipe, voices, trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "run")
+    shutil.copytree(voices, tmp_path / "voices")
+    (tmp_path / "voices" / "low").rename(tmp_path / "voices" / "bass")
+    with pytest.raises(TrainingError, match="other speakers; give them, or another --out"):
+        train_listener(with_data(recipe, [tmp_path / "voices"]), tmp_path / "run", resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(recipe, tmp_path, monkeypatch):
+    loss = ListenerTraining._loss
+    monkeypatch.setattr(
+        ListenerTraining,
+        "_loss",
+        lambda training, batch: loss(training, batch) * (math.nan if (tmp_path / "last.safetensors").exists() else 1),
+    )
+    with pytest.raises(TrainingError, match=r"no number.*learning_rate; the last good checkpoint is .*last\.safe"):
+        train_listener(recipe, tmp_path)
+    weights = read_checkpoint(tmp_path / "last.safetensors")["network"]
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_what_cannot_be_trained_is_told(recipe_file, recipe, tmp_path):
+    with pytest.raises(TrainingError, match="to resume from; start the run without --resume"):
+        train_listener(recipe, tmp_path / "new", resume=True)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError):
+        train_listener(with_data(recipe, [tmp_path / "empty"]), tmp_path / "run")
+    one_line_error(run_here("train-listener", recipe_file, "speed=1", "--out", tmp_path / "run"), "is not a key")
+    assert run_here("train-listener").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("network.sample_rate=16000", "must agree on the sample rate"),
+        ("network.hop=100", "a frame of 40 ms divided by 4"),
+        ("data.mix_on_device=true", "mixtures that are drawn"),
+        ("mixtures.0.recipe.duration_s=null", "duration_s"),
+        ("training.minute=3", "is not a key that anything reads"),
+    ],
+)
+def test_a_wrong_recipe_is_explained(recipe, change, told):
+    with pytest.raises(RecipeError, match=told):
+        with_changes(recipe, [change])
+
+
+def test_the_recipe_of_the_bundled_listener_is_understood():
+    recipe = read_recipe_of(ListenerRecipe, REPO / "recipes" / "listener.yaml")
+    card = json.loads((FOLDER / "listener.json").read_text())
+    assert recipe.licence == card["licence"]
+    assert recipe.data.description == card["training"]["data"]
+    assert recipe.network == with_changes(recipe, [f"network={json.dumps(card['network'])}"]).network
+
+
+def test_a_listener_that_onnx_runtime_computes_differently_is_refused(recipe, tmp_path, monkeypatch):
+    network = Listener(recipe.network)
+    folder = export_listener(network, recipe, {}, tmp_path / "one")
+    with pytest.raises(ModelError, match="export refused: ONNX Runtime differs"):
+        check_listeners_agree(Listener(recipe.network).eval(), folder)
+    monkeypatch.setattr("unbabble.training.export.TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="export refused"):
+        export_listener(network, recipe, {}, tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda folder: (folder / "listener.onnx").write_bytes(b"0"), ("listener.json: damaged or changed", "get")),
+        (lambda folder: (folder / "listener.onnx").unlink(), ("listener.onnx: missing", "get the folder again")),
+        (lambda folder: (folder / "listener.json").unlink(), ("has no listener.json", "train-listener")),
+        (lambda folder: (folder / "listener.json").write_text("[]"), ("listener.json: damaged", "train")),
+        (lambda folder: (folder / "listener.json").write_text("{"), ("listener.json: damaged", "train")),
+        (
+            lambda folder: (folder / "listener.json").write_text("{}"),
+            ("listener.json: damaged ('checksums')", "train"),
+        ),
+    ],
+)
+def test_a_damaged_listener_is_refused_in_one_line(damage, told, tiny_model, tmp_path):
+    shutil.copytree(FOLDER, tmp_path / "listener")
+    damage(tmp_path / "listener")
+    soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
+    command = ("separate", tmp_path / "a.wav", "--out", tmp_path / "out", "--model", tiny_model)
+    one_line_error(run_here(*command, "--listener", tmp_path / "listener"), *told)
+    with pytest.raises(ModelError):
+        Separator(tiny_model, listener=tmp_path / "listener")
