@@ -38,6 +38,8 @@ class Stream:
     ) -> None:
         if not RATES_HZ[0] <= sample_rate <= RATES_HZ[1]:
             raise AudioError(f"sample rate {sample_rate} Hz; expected 8000 to 192000 Hz; resample it first")
+        if at_once < 1:
+            raise ValueError(f"at_once must be at least 1, not {at_once}")
         model = separator.model
         window, overlap = (round(length * model.sample_rate) for length in (separator.window_s, separator.overlap_s))
         self.sample_rate, self.n_tracks = sample_rate, model.n_tracks(n_sources)
@@ -58,8 +60,7 @@ class Stream:
 
         Raises AudioError where samples are not fit, ValueError after ``finish``.
         """
-        if self._finished:
-            raise ValueError("the stream is finished; begin another with Separator.stream")
+        self._check_open()
         samples = np.atleast_2d(np.asarray(block, np.float32))
         if samples.ndim != 2 or len(samples) != 1:
             raise AudioError(f"a block of shape {samples.shape}; expected one channel, (samples,) or (1, samples)")
@@ -70,6 +71,7 @@ class Stream:
 
     def finish(self) -> Samples:
         """The rest of the tracks: in all as many samples as were pushed. Raises AudioError where they are too few."""
+        self._check_open()
         self._finished = True
         windows = self._splitter.push(self._to_model.finish()) if self._n_in else []
         tracks = self._separated([*windows, *self._splitter.finish()])
@@ -93,6 +95,10 @@ class Stream:
     def turns(self) -> tuple[Turn, ...]:
         """Who has talked when, so far, in order of their start."""
         return self._stitcher.turns
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ValueError("the stream is finished; begin another with Separator.stream")
 
     def _separated(self, windows: Iterable[Samples]) -> Samples:
         joined = [np.zeros((self.n_tracks, 0), np.float32)]

@@ -74,7 +74,8 @@ class Talkers:
                 talkers = _with_newcomer(talkers, int(track), one, hints, HINTED[0] + HINTED[1] * share)
         if several.shape[1] * FRAME_S >= NEEDED_S and share >= PERHAPS:
             talkers = _with_unheard_alone(talkers, unit(several.sum(1)), sure=share >= SURELY)
-        return talkers
+        new = np.flatnonzero((self._heard_s == 0) & talkers.any(1))
+        return _changed(talkers, list(new), talkers[_by_appearance(talkers, new, one)])
 
 
 def _with_newcomer(talkers: Array, track: int, voices: Array, hints: list[Array], limit: float) -> Array:
@@ -118,6 +119,13 @@ def _with_unheard_alone(talkers: Array, estimates: Array, sure: bool) -> Array:
         if sure or likeness.min() < ANOTHER:
             talkers[track] = estimates[likeness.argmin()]
     return talkers
+
+
+def _by_appearance(talkers: Array, rows: Numbers, voices: Array) -> Numbers:
+    """The rows of talkers, that of whoever is heard alone first first."""
+    nearest = (voices @ talkers.T).argmax(1)
+    first = [np.append(np.flatnonzero(nearest == row), len(voices))[0] for row in rows]
+    return rows[np.argsort(first, kind="stable")]
 
 
 def _changed(talkers: Array, rows: list[int], directions: Array) -> Array:

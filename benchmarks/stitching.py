@@ -1,0 +1,198 @@
+"""Whether talkers keep their tracks: conversations of two, in windows, put together by unbabble and by correlation.
+
+    python benchmarks/stitching.py --speech DIR --splits FILE [--minutes 2 10 60] [--counts 8 2 1]
+    pip install pyannote.metrics    (for the diarization error rate; left out where it is missing)
+
+Conversations have turns of 1 to 8 s, pauses, one turn in twenty after a pause of up to 60 s, interruptions of up to
+2 s and backchannels. The table has the share of active time in which each talker is on their own track: blocks of
+240 ms in which that track holds more of the talker's signal than the other does, weighted by how long the talker is
+active in them; speech that is on no track, or on the track of somebody who talks at the same time, counts as lost.
+
+Windows hold the truth, in an order drawn for each ("oracle"), or the model's estimates. "by correlation": each window is
+ordered by how it correlates with the one before where they overlap, as most programs do. DER: of the activity of
+the tracks, without a collar, overlaps included.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unbabble import Separator
+from unbabble.corpora.corpora import scan_corpora
+from unbabble.corpora.decoded import DecodedAudio
+from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.recipe import Conversation, MixtureRecipe, SharedRecipe
+from unbabble.mixing.render import Mixture
+from unbabble.stitching.activity import FRAME_S, Turn, speech_frames, turns_of
+from unbabble.stitching.decide import best_order
+from unbabble.stitching.stitch import Stitcher
+from unbabble.windows import WindowJoiner, WindowSplitter
+
+TALK = Conversation(long_pause_share=0.05, long_pause_s=(5.0, 60.0))
+BLOCK_S = 0.24  # six frames
+Window = tuple[np.ndarray, np.ndarray]  # mixture (samples,), estimates (estimates, samples)
+
+
+class ByCorrelation:
+    """Stitcher that orders each window after the one before."""
+
+    def __init__(self, overlap: int) -> None:
+        self.overlap, self.tail = overlap, None
+
+    def push(self, _mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+        if self.tail is not None:
+            estimates = estimates[list(best_order(self.tail, estimates[:, : self.overlap]))]
+        self.tail = estimates[:, -self.overlap :]
+        return estimates
+
+
+def main() -> None:
+    options = parse()
+    separator = Separator(options.model)
+    if len(options.counts) != len(options.minutes):
+        sys.exit("give as many --counts as --minutes")
+    print(f"{platform.machine()}, model {separator.model.name} {separator.model.version}, split {options.split}\n")
+    print(
+        "| minutes | conversations | windows | by correlation | unbabble | DER | missed | false alarm | confusion |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    figures = []
+    for minutes, count in zip(options.minutes, options.counts, strict=True):
+        mixer = conversations(minutes, options)
+        results: dict[str, list[dict[str, float]]] = {"oracle": [], "model": []}
+        for number in range(count):
+            drawn = mixer(number)
+            for name, estimate in (("oracle", oracle(drawn, number)), ("model", by_model(separator))):
+                results[name].append(measure(drawn, estimate, separator))
+        for name, rows in results.items():
+            mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+            figures.append({"minutes": minutes, "conversations": count, "windows": name, **mean})
+            ders = " | ".join(f"{mean[key]:.1%}" if key in mean else "-" for key in DER_PARTS)
+            print(
+                f"| {minutes:g} | {count} | {name} | {mean['correlation']:.1%} | {mean['unbabble']:.1%} | {ders} |",
+                flush=True,
+            )
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default", help="a bundled model's name, or a model folder")
+    parser.add_argument("--speech", type=Path, action="append", required=True, help="corpus folder or manifest")
+    parser.add_argument(
+        "--noise", type=Path, action="append", help="folder of noises: rooms and noise as in the paper"
+    )
+    parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 60])
+    parser.add_argument("--counts", type=int, nargs="+", default=[8, 2, 1], help="conversations of each length")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, help="folder for decoded speech")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    return parser.parse_args()
+
+
+def conversations(minutes: float, options: argparse.Namespace) -> Mixer:
+    heard = scan_corpora(options.speech, options.noise or [])
+    heard = heard.in_split(options.split, options.splits) if options.splits else heard
+    recipe = MixtureRecipe(duration_s=minutes * 60, timeline=TALK, level_db=(-5.0, 5.0))
+    if not options.noise:
+        recipe = MixtureRecipe(
+            duration_s=minutes * 60, timeline=TALK, level_db=(-5.0, 5.0), noise_snr_db=None, room=None
+        )
+    audio = DecodedAudio(recipe.sample_rate, options.cache)
+    return Mixer(heard.speech, heard.noise, (SharedRecipe(1.0, recipe),), audio, options.seed)
+
+
+def oracle(drawn: Mixture, seed: int) -> Callable[[int, np.ndarray], np.ndarray]:
+    """The sources themselves, in any order, of the window that begins at a sample."""
+    rng = np.random.default_rng(seed)
+    return lambda start, mixture: drawn.sources[rng.permutation(2), start : start + mixture.shape[1]]
+
+
+def by_model(separator: Separator) -> Callable[[int, np.ndarray], np.ndarray]:
+    return lambda _start, mixture: separator.engine(mixture)[0]
+
+
+def measure(
+    drawn: Mixture, estimate: Callable[[int, np.ndarray], np.ndarray], separator: Separator
+) -> dict[str, float]:
+    """Shares kept by both ways of stitching, and the parts of the diarization error rate where it can be had."""
+    rate, overlap = drawn.plan.sample_rate, round(separator.overlap_s * drawn.plan.sample_rate)
+    windows = list(estimated(drawn.mixture, estimate, round(separator.window_s * rate), overlap))
+    truth = speech_frames(drawn.dry_sources, rate)
+    stitcher = Stitcher(2, rate, overlap, separator.listener)
+    kept = {
+        "correlation": share_kept(joined(windows, ByCorrelation(overlap), overlap), drawn.sources, truth, rate),
+        "unbabble": share_kept(joined(windows, stitcher, overlap), drawn.sources, truth, rate),
+    }
+    return kept | error_rate(turns_of(truth), stitcher.turns)
+
+
+def estimated(
+    mixture: np.ndarray, estimate: Callable[[int, np.ndarray], np.ndarray], window: int, overlap: int
+) -> Iterator[Window]:
+    splitter = WindowSplitter(window, overlap)
+    for number, piece in enumerate(splitter.push(mixture[np.newaxis]) + splitter.finish()):
+        yield piece[0], estimate(number * (window - overlap), piece)
+
+
+def joined(windows: Iterable[Window], stitcher: Any, overlap: int) -> Iterator[np.ndarray]:
+    joiner = WindowJoiner(overlap)
+    for mixture, estimates in windows:
+        yield joiner.push(stitcher.push(mixture, estimates))
+    yield joiner.finish(2)
+
+
+def share_kept(tracks: Iterable[np.ndarray], sources: np.ndarray, truth: np.ndarray, rate: int) -> float:
+    """The share of active time in which talkers are on their own tracks, for the better choice of tracks."""
+    block = round(BLOCK_S * rate)
+    frames = round(BLOCK_S / FRAME_S)
+    active_s = np.zeros((len(sources), 2))  # by the track that holds more of the talker
+    total_s, n_done, held = 0.0, 0, np.zeros((2, 0), np.float32)
+    for piece in tracks:
+        held = np.concatenate([held, piece], axis=1)
+        while held.shape[1] >= block:
+            now, held = held[:, :block], held[:, block:]
+            alike = np.abs(sources[:, n_done * block : (n_done + 1) * block] @ now.T)
+            active = truth[:, n_done * frames : (n_done + 1) * frames].sum(1) * FRAME_S
+            total_s += active.sum()
+            first = alike[:, 0] > alike[:, 1]
+            active_s[:, 0] += active * first
+            active_s[:, 1] += active * (alike[:, 1] > alike[:, 0])
+            n_done += 1
+    return (
+        max(sum(active_s[talker, track] for talker, track in enumerate(p)) for p in permutations(range(2))) / total_s
+    )
+
+
+DER_PARTS = ("diarization error rate", "missed detection", "false alarm", "confusion")
+
+
+def error_rate(truth: tuple[Turn, ...], found: tuple[Turn, ...]) -> dict[str, float]:
+    try:
+        from pyannote.core import Annotation, Segment
+        from pyannote.metrics.diarization import DiarizationErrorRate
+    except ImportError:
+        return {}
+
+    def annotation(turns: tuple[Turn, ...]) -> Any:
+        noted = Annotation()
+        for number, turn in enumerate(turns):
+            noted[Segment(turn.start_s, turn.end_s), number] = turn.speaker
+        return noted
+
+    parts = DiarizationErrorRate()(annotation(truth), annotation(found), detailed=True)
+    return {DER_PARTS[0]: parts[DER_PARTS[0]]} | {key: parts[key] / parts["total"] for key in DER_PARTS[1:]}
+
+
+if __name__ == "__main__":
+    main()
