@@ -8,9 +8,9 @@ Conversations have turns of 1 to 8 s, pauses, one turn in twenty after a pause o
 240 ms in which that track holds more of the talker's signal than the other does, weighted by how long the talker is
 active in them; speech that is on no track, or on the track of somebody who talks at the same time, counts as lost.
 
-Windows hold the truth, in an order drawn for each ("oracle"), or the model's estimates. "by correlation": each window is
-ordered by how it correlates with the one before where they overlap, as most programs do. DER: of the activity of
-the tracks, without a collar, overlaps included.
+Windows hold the truth, in an order drawn for each ("oracle"), or the model's estimates. "by correlation": each
+window is ordered by how it correlates with the one before where they overlap, as most programs do. DER: of the
+activity of the tracks, without a collar, overlaps included.
 """
 
 import argparse

@@ -80,6 +80,17 @@ def test_the_command_writes_tables_json_and_a_page(tiny_model, small_set, tmp_pa
         assert sum(group["count"] for group in summary[key].values()) == COUNT
 
 
+def test_the_network_alone_is_scored_on_what_it_gives(tiny_model, small_set, tmp_path):
+    mixtures = read_set(small_set)
+    found = evaluate(tiny_model, mixtures, tmp_path / "scores", network_only=True)
+    engine = Separator(tiny_model).engine
+    for (mixture, sources), result in zip((mixtures[number] for number in range(COUNT)), found.results, strict=True):
+        expected = score(engine(mixture[None])[0], sources, mixture, RATE)
+        assert result.scores["si_sdr"] == pytest.approx(expected["si_sdr"], abs=1e-3)
+    with pytest.raises(OutputError):  # other results than with the listener
+        evaluate(tiny_model, mixtures, tmp_path / "scores")
+
+
 def test_the_page_is_whole_and_needs_nothing_else(tiny_model, small_set, tmp_path):
     found = evaluate(tiny_model, read_set(small_set), tmp_path, name="<set>", limit=6)
     path = write_report(found, tmp_path)[-1]

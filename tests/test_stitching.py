@@ -1,4 +1,4 @@
-"""Who talks when, and tracks that keep their talkers: talkers here are tones, which a listener made for them knows."""
+"""Who talks when, and tracks that keep their talkers: talkers here are tones, which a listener of its own knows."""
 
 import itertools
 

@@ -21,6 +21,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many mixtures, the first.")] = None,
     speakers: Annotated[int | None, typer.Option(min=0, help="Only mixtures of so many speakers.")] = None,
     mixture: Annotated[str | None, typer.Option(help="Folder of mixtures in the set, such as mix_clean.")] = None,
+    network_only: Annotated[
+        bool, typer.Option("--network-only", help="Score the network alone, without windows and listener.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress and no notices.")] = False,
 ) -> None:
     """Score a model on a set of mixtures: tables, JSON, and a page with plots and the worst to listen to.
@@ -53,6 +56,7 @@ def evaluate(
             bins=edges,
             speakers=speakers,
             limit=limit,
+            network_only=network_only,
             jobs=jobs,
             stage=screen.progress,
         )

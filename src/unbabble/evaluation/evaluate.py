@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from unbabble.errors import CorpusError
@@ -28,11 +29,15 @@ from unbabble.stitching.listener import open_listener
 
 @dataclass(frozen=True)
 class Judge:
-    """Separates mixtures of a set by number, on one thread, and scores the estimates."""
+    """Separates mixtures of a set by number, on one thread, and scores the estimates.
+
+    network_only: each mixture at once, as the network gives it, without windows and listener.
+    """
 
     model: Path
     mixtures: MixtureSet
     metrics: tuple[str, ...]
+    network_only: bool = False
 
     def __call__(self, number: int) -> Result:
         mixture, sources, estimates = self.separate(number)
@@ -46,6 +51,8 @@ class Judge:
         mixture, sources = self.mixtures[number]
         if not len(sources):
             return mixture, sources, sources
+        if self.network_only:
+            return mixture, sources, self._separator.engine(mixture[np.newaxis], len(sources))[0]
         return mixture, sources, self._separator(mixture, self.mixtures.sample_rate, len(sources))
 
     @cached_property
@@ -105,6 +112,7 @@ def evaluate(
     bins: Bins | None = None,
     speakers: int | None = None,
     limit: int | None = None,
+    network_only: bool = False,
     jobs: int = 1,
     stage: Stage = unwatched_stage,
 ) -> Evaluation:
@@ -112,13 +120,19 @@ def evaluate(
 
     Mixtures that the table holds already are not separated again, so that a stopped run can go on. model: a
     bundled name or a folder; name: of the set, for people; metrics: see metrics.installed; bins: of the overlap
-    ratio; speakers: only mixtures of so many; limit: at most so many mixtures, the first; jobs: processes.
-    Raises ModelError, CorpusError, AudioError, OutputError.
+    ratio; speakers: only mixtures of so many; limit: at most so many mixtures, the first; network_only: see Judge;
+    jobs: processes. Raises ModelError, CorpusError, AudioError, OutputError.
     """
     folder = open_model(model)
     numbers = _chosen(mixtures, folder, speakers, limit)
-    judge = Judge(folder.path, mixtures, tuple(metrics))
-    table = ResultTable(out, _origin(folder, mixtures, metrics), columns(metrics))
+    if network_only and mixtures.sample_rate != folder.sample_rate:
+        raise CorpusError(
+            f"mixtures of {mixtures.sample_rate} Hz, but the network of model {folder.name} is for "
+            f"{folder.sample_rate} Hz; leave --network-only out, or choose another set"
+        )
+    judge = Judge(folder.path, mixtures, tuple(metrics), network_only)
+    listener = None if network_only else open_listener().checksums
+    table = ResultTable(out, _origin(folder, listener, mixtures, metrics), columns(metrics))
     there = table.read()
     missing = [number for number in numbers if mixtures.items[number].id not in there]
     with stage("mixtures") as progress:
@@ -150,7 +164,9 @@ def _chosen(mixtures: MixtureSet, model: ModelFolder, speakers: int | None, limi
     return numbers
 
 
-def _origin(model: ModelFolder, mixtures: MixtureSet, metrics: Sequence[str]) -> dict[str, Any]:
+def _origin(
+    model: ModelFolder, listener: dict[str, str] | None, mixtures: MixtureSet, metrics: Sequence[str]
+) -> dict[str, Any]:
     """What results depend on. Of the audio only the first and the last mixture are looked into."""
     facts = [
         (item.id, item.mixture.name, len(item.sources), item.overlap_ratio, item.t60_s, item.noise_snr_db)
@@ -162,7 +178,7 @@ def _origin(model: ModelFolder, mixtures: MixtureSet, metrics: Sequence[str]) ->
             digest.update(path.read_bytes())
     return {
         "model": {"name": model.name, "version": model.version, "checksums": model.card["checksums"]},
-        "listener": open_listener().checksums,
+        "listener": listener,
         "mixtures": digest.hexdigest()[:16],
         "metrics": list(metrics),
     }

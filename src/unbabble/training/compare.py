@@ -89,7 +89,9 @@ def compare(
             run = run_folder(out, name, seed)
             network = replace(recipe.network, design=comparison.designs[name])
             _train(replace(recipe, seed=seed, network=network, model=replace(recipe.model, name=name)), run, stage)
-            found = evaluate(run / "model", read_set(test), run / "scores", name="test", jobs=jobs, stage=stage)
+            found = evaluate(
+                run / "model", read_set(test), run / "scores", name="test", network_only=True, jobs=jobs, stage=stage
+            )
             write_report(found, run / "scores")
     return tabulate(comparison, out)
 
