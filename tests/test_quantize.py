@@ -1,12 +1,15 @@
 """Models in 8 bits: near the original, and a model folder like any other."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from conftest import run_here
 from safetensors.torch import load_file
 
+from unbabble import Separator
 from unbabble.engine import Engine
 from unbabble.errors import ModelError
 from unbabble.model_folder import open_model
@@ -53,6 +56,13 @@ def test_the_bundled_model_is_half_the_size_and_as_good_to_a_hundredth(tmp_path)
     assert sizes[0] < 0.6 * sizes[1]
     expected, estimates = (Engine(open_model(path))(mixture[np.newaxis]) for path in (original.path, folder))
     assert np.sum((estimates - expected) ** 2) < 1e-3 * np.sum(expected**2)
+
+
+def test_the_command_writes_a_model_that_separates(tiny_model, tmp_path):
+    done = run_here("quantize", tiny_model, "--out", tmp_path / "small")
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == tmp_path / "small"
+    assert Separator(tmp_path / "small")(np.zeros(16000), 16000).shape == (2, 16000)
 
 
 def test_a_damaged_model_is_refused_and_leaves_nothing(tmp_path):

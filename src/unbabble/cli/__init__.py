@@ -10,7 +10,7 @@ from unbabble.cli.evaluation import evaluate
 from unbabble.cli.mixtures import corpus, rooms, simulate
 from unbabble.cli.recordings import separate
 from unbabble.cli.screen import Screen, State
-from unbabble.cli.training import compare, export, train, train_listener
+from unbabble.cli.training import compare, export, quantize, train, train_listener
 from unbabble.errors import UnbabbleError
 
 app = typer.Typer(
@@ -45,5 +45,5 @@ def common(
         raise typer.Exit
 
 
-for command in (separate, corpus, rooms, simulate, train, train_listener, evaluate, compare, export):
+for command in (separate, corpus, rooms, simulate, train, train_listener, evaluate, compare, export, quantize):
     app.command()(command)
