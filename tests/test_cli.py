@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPO, one_line_error, run, run_here, tone
+from conftest import RATE, REPO, one_line_error, run, run_here, tone
+
+from unbabble import __version__
 
 
 def written(out: Path) -> list[str]:
@@ -254,3 +256,16 @@ def test_a_missing_extra_is_named(tmp_path):
     done = run("train", REPO / "recipes" / "smoke.yaml", "--out", tmp_path / "run", env=environment)
     assert done.returncode == 1
     one_line_error(done, "unbabble train (torch) needs packages", 'pip install "unbabble[train]"')
+
+
+def test_the_version_needs_no_command():
+    done = run_here("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_standard_streams_are_no_trouble(closed, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(0.5), RATE)
+    command = f'"{sys.executable}" -m unbabble separate a.wav --out out {closed}'
+    assert subprocess.run(command, shell=True, cwd=tmp_path, timeout=120).returncode == 0
+    assert (tmp_path / "out" / "a" / "separation.json").is_file()

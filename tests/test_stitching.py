@@ -160,6 +160,16 @@ def test_a_newcomer_needs_a_voice_of_their_own():
     assert both[1] @ np.eye(4)[2] > 0.9
 
 
+def test_a_newcomer_may_sound_somewhat_like_somebody_known():
+    known, newcomer = np.array([1, 0, 0, 0], np.float32), unit(np.array([1, 2, 0, 0], np.float32))  # cosine 0.45
+    talkers = Talkers(2, 4)
+    talkers.hear(np.tile(known, (200, 1)), np.zeros(200, np.intp))
+    found = talkers.with_newcomers(
+        np.tile(newcomer, (150, 1)), np.zeros(150, np.intp), np.zeros((2, 0, 4), np.float32)
+    )
+    np.testing.assert_allclose(found, [known, newcomer], atol=1e-6)
+
+
 def test_turns_say_how_much_of_them_is_shared():
     talking = np.array([[1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0]], bool)
     assert turns_of(talking) == (

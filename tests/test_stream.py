@@ -50,7 +50,11 @@ def test_a_finished_stream_takes_no_more(tiny_model):
 
 def test_blocks_that_are_not_fit_are_refused(tiny_model):
     stream = Separator(tiny_model).stream(16000)
-    for block, told in ((np.zeros((2, 100)), "one channel"), (np.full(100, np.nan), "NaN")):
+    for block, told in (
+        (np.zeros((2, 100)), "one channel"),
+        (np.full(100, np.nan), "NaN"),
+        (np.ones(100, np.int16), "floats"),
+    ):
         with pytest.raises(AudioError, match=told):
             stream.push(block)
     with pytest.raises(AudioError, match="8000 to 192000"):

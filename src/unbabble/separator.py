@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unbabble.audio import check_numbers
 from unbabble.engine import Engine
-from unbabble.errors import AudioError
 from unbabble.model_folder import open_model
 from unbabble.stitching.listener import Listener
 from unbabble.stream import Stream
@@ -62,8 +60,8 @@ class Separator:
         (n_sources, n_samples) at the same rate and at the levels that the talkers have in the mixture.
         Raises AudioError where the samples are not fit, ModelError where the model cannot give n_sources.
         """
-        mixture = _checked_samples(samples)
-        return np.concatenate(list(self.separate_blocks([mixture], sample_rate, n_sources)), axis=1)
+        stream = self.stream(sample_rate, n_sources, self.engine.at_once)
+        return np.concatenate([stream.push(samples), stream.finish()], axis=1)
 
     def separate_blocks(
         self, blocks: Iterable[Samples], sample_rate: int, n_sources: int | None = None
@@ -85,13 +83,3 @@ class Separator:
         each of which adds to the delay. Raises AudioError, ModelError.
         """
         return Stream(self, sample_rate, n_sources, at_once)
-
-
-def _checked_samples(samples: ArrayLike) -> Samples:
-    array = np.asarray(samples)
-    if array.ndim != 1:
-        raise AudioError(f"samples of shape {array.shape}; expected one channel, (n_samples,); average the others")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise AudioError(f"samples of type {array.dtype}; expected floats of full scale 1; divide them first")
-    check_numbers(array)
-    return array.astype(np.float32)

@@ -61,10 +61,7 @@ class Stream:
         Raises AudioError where samples are not fit, ValueError after ``finish``.
         """
         self._check_open()
-        samples = np.atleast_2d(np.asarray(block, np.float32))
-        if samples.ndim != 2 or len(samples) != 1:
-            raise AudioError(f"a block of shape {samples.shape}; expected one channel, (samples,) or (1, samples)")
-        check_numbers(samples)
+        samples = checked_samples(block)
         self._n_in += samples.shape[1]
         tracks = self._separated(self._splitter.push(self._to_model.push(samples)))
         return self._fitted(self._from_model.push(tracks))
@@ -118,3 +115,14 @@ class Stream:
         tracks = tracks[:, : self._n_in - self._n_out]
         self._n_out += tracks.shape[1]
         return tracks
+
+
+def checked_samples(block: ArrayLike) -> Samples:
+    """One channel, (samples,) or (1, samples), of floats as (1, samples). Raises AudioError for anything else."""
+    array = np.asarray(block)
+    if array.ndim not in (1, 2) or (array.ndim == 2 and len(array) != 1):
+        raise AudioError(f"samples of shape {array.shape}; expected one channel, (n_samples,); average the others")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise AudioError(f"samples of type {array.dtype}; expected floats of full scale 1; divide them first")
+    check_numbers(array)
+    return np.atleast_2d(array).astype(np.float32)

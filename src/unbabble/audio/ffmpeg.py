@@ -54,7 +54,7 @@ def open_ffmpeg(
     of_stream = of_stream and (mp3_counted or container.format.name != "mp3")
     declared = int(duration_s * stream.rate) if duration_s is not None and of_stream else 0
     slack = int(SLACK_S.get(container.format.name, USUAL_SLACK_S) * stream.rate)
-    blocks = _gathered(_samples(container, stream, declared, slack, name))
+    blocks = _gathered(_samples(container, stream, declared, slack, source, name))
     tags = known_tags({**container.metadata, **stream.metadata})
     return Recording(stream.rate, stream.channels, duration_s, _whole(blocks, source, name), tags)
 
@@ -75,7 +75,9 @@ def _container(file: Any) -> Any:
     return av.open(file, mode="r", options=options, metadata_errors="replace", io_open=_refuse)
 
 
-def _samples(container: Any, stream: Any, declared: int, slack: int, name: str) -> Iterator[Samples]:
+def _samples(
+    container: Any, stream: Any, declared: int, slack: int, source: FileSource | PipeSource, name: str
+) -> Iterator[Samples]:
     """Frame by frame (channels, samples); declared: how many samples there should be, but for ``slack`` of them."""
     rate, n_channels, n_read = stream.rate, stream.channels, 0
     try:
@@ -89,6 +91,8 @@ def _samples(container: Any, stream: Any, declared: int, slack: int, name: str) 
     except FFMPEG_ERRORS as error:
         if not 0 < declared <= n_read:  # what follows the last sample may be anything
             reason = getattr(error, "strerror", None) or str(error)
+            if n_read == 0 and isinstance(source, PipeSource):  # such as mp4 with its index at the end
+                raise _not_audio(source, name, reason) from None
             raise cut_short(name, f"decoding failed after {n_read} samples: {reason}") from None
     if n_read < declared - slack:
         raise cut_short(name, f"{n_read} of {declared} samples are there")

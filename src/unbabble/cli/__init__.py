@@ -1,5 +1,6 @@
 """The command line: turns flags into keywords and calls one function below for each command."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the ``unbabble`` program."""
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):  # file names may hold what a terminal's encoding cannot
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     screen = Screen()
@@ -34,15 +36,27 @@ def main() -> None:
         sys.exit(1)
 
 
+def _open_missing_streams() -> None:
+    """Services may start programs with standard streams closed; writing there goes nowhere, reading finds nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     State.debug = debug
-    if version:
-        print(__version__)
-        raise typer.Exit
 
 
 for command in (separate, corpus, rooms, simulate, train, train_listener, evaluate, compare, export, quantize):

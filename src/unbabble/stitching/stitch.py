@@ -1,9 +1,11 @@
 """Separated windows, put together so that every talker stays on one track."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.stitching.activity import FRAME_S, Turn, turns_of
+from unbabble.stitching.activity import FRAME_S, Turn, smooth, turns_of
 from unbabble.stitching.decide import (
     SEVERAL,
     SILENT,
@@ -42,7 +44,7 @@ class Stitcher:
         self._talkers = Talkers(n_tracks, listener.voice_size)
         self._tail = np.zeros((n_tracks, 0), np.float32)  # of the estimates of the window before, in their order
         self._earlier = np.zeros(0, np.intp)  # what that window decided for the beginning of this one
-        self._n_samples = 0  # of the recording, before the window
+        self._n_samples = self._n_heard = 0  # of the recording, before the window and to its end
         self._talking = np.zeros((n_tracks, 0), bool)
 
     def push(self, mixture: Samples, estimates: Samples) -> Samples:
@@ -56,7 +58,9 @@ class Stitcher:
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Who has talked when, by the start."""
-        return turns_of(self._talking)
+        talking = np.stack([smooth(row) for row in self._talking])
+        end_s = self._n_heard / self._sample_rate
+        return tuple(replace(turn, end_s=min(turn.end_s, end_s)) for turn in turns_of(talking))
 
     def _decide(self, mixture: Samples, estimates: Samples) -> tuple[Samples, Decision, Samples]:
         """Voices (frames, voice), who talks, and the talkers' directions: each helps to find the other."""
@@ -85,6 +89,7 @@ class Stitcher:
         step = max(0, estimates.shape[1] - self._overlap)
         self._tail = estimates[decision.orders[-1], step:]
         self._earlier = decision.who[round(step / self._frame) :]
+        self._n_heard = self._n_samples + estimates.shape[1]
         self._n_samples += step
 
 

@@ -12,6 +12,8 @@ AROUND_S = 0.6  # to each side: a voice is heard over so much of its speech
 REMEMBERED_S = 60.0  # of speech; what is older fades
 NEEDED_S = 1.0  # of speech before a voice is believed to be another talker's
 ANOTHER = 0.33  # cosine: the best split in two of one talker's speech lies above it, that of two talkers' below
+STRANGE_S = 3.0  # of speech of a window,
+STRANGE = 0.6  # and the cosine of all of it and a known voice, below which it is another's
 HINTED_S = 0.5  # of speech, where estimates tell voices apart,
 HINTED = 0.45, 0.6  # and the cosine then: the first, and more by the second for the share of several at once
 PERHAPS, SURELY = 0.1, 0.35  # share of several at once that is another talker: if the voice is, in any case
@@ -88,6 +90,9 @@ def _with_newcomer(talkers: Array, track: int, voices: Array, hints: list[Array]
     if not rows:
         return _changed(talkers, [track], unit(voices.sum(0))[None])
     others = talkers[rows]
+    whole = unit(voices.sum(0))
+    if len(voices) * FRAME_S >= STRANGE_S and (others @ whole).max() < STRANGE:
+        return _changed(talkers, [track], whole[None])
     for hint in hints:
         if min(hint @ other for other in hints) < limit and (found := _split(others, voices, hint, HINTED_S)):
             return _changed(talkers, [*rows, track], found[0])
