@@ -18,6 +18,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,7 @@ def conversations(minutes: float, options: argparse.Namespace) -> Mixer:
     heard = heard.in_split(options.split, options.splits) if options.splits else heard
     recipe = MixtureRecipe(duration_s=minutes * 60, timeline=TALK, level_db=(-5.0, 5.0))
     if not options.noise:
-        recipe = MixtureRecipe(
-            duration_s=minutes * 60, timeline=TALK, level_db=(-5.0, 5.0), noise_snr_db=None, room=None
-        )
+        recipe = replace(recipe, noise_snr_db=None, room=None)
     audio = DecodedAudio(recipe.sample_rate, options.cache)
     return Mixer(heard.speech, heard.noise, (SharedRecipe(1.0, recipe),), audio, options.seed)
 

@@ -6,8 +6,6 @@ and leaves the file that did it in FOLDER/current. Prints a tally as JSON: what 
 
 import json
 import random
-import re
-import resource
 import shutil
 import signal
 import sys
@@ -21,6 +19,7 @@ from unbabble import separate
 from unbabble.audio import open_recording, open_stream
 from unbabble.audio.recording import BLOCK
 from unbabble.errors import AudioError
+from unbabble.evaluation.speed import peak_memory_mb
 
 HANGS_AFTER_S = 20
 SEPARATED = 20  # one of so many is separated too, for which a decoded one takes long
@@ -100,14 +99,6 @@ def outcome(attempt, name: str) -> str:
     return "decoded"
 
 
-def peak_mb() -> float:
-    """Of this program alone: what the operating system calls the peak of a process begins with that of its parent."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def separate_to(folder: Path, path: Path, model: str) -> None:
     """The whole way; what is refused leaves no file."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +136,7 @@ def main(folder: Path, count: int, model: str, first: int = 0) -> None:
             separated = outcome(lambda path=path: separate_to(folder / "out", path, model), str(path))
             tally[f"{damage.__name__}: separation {separated}"] += 1
         path.unlink()
-    print(json.dumps({"tally": tally, "peak_mb": peak_mb()}))
+    print(json.dumps({"tally": tally, "peak_mb": peak_memory_mb()}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children
-from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from unbabble.errors import UnbabbleError
@@ -36,22 +35,15 @@ def in_parallel(work: Callable[[int], T], numbers: Iterable[int], jobs: int) -> 
                 if n_done == len(wanted):
                     pool.shutdown()  # nobody is left to be ended by a caller that takes this and no more
                 yield result
-        except GeneratorExit:
-            _give_up(pool, others)
         except BrokenProcessPool:
             raise UnbabbleError(
                 "a process was killed, probably for want of memory; choose fewer --jobs, and start again to go on"
             ) from None
         except BaseException:
-            _give_up(pool, others)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - others:
+                worker.terminate()
             raise
-
-
-def _give_up(pool: ProcessPoolExecutor, others: set[BaseProcess]) -> None:
-    """End the workers, whatever they are at; others: processes that are not of the pool."""
-    pool.shutdown(wait=False, cancel_futures=True)
-    for worker in set(active_children()) - others:
-        worker.terminate()
 
 
 def _begin(work: Callable[[int], Any]) -> None:

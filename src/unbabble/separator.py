@@ -21,9 +21,10 @@ class Separator:
     """Separates recordings with one model.
 
     model: a name that comes with the package, or a model folder; window_s, overlap_s: how much is separated
-    at once, and what neighbouring windows share, in seconds (by default the model's); threads: processor
-    threads (by default ONNX Runtime's choice); listener: folder of the network that hears who talks (by default the
-    one that comes with the package). Raises ModelError where one of the two cannot be used.
+    at once, and what neighbouring windows share, in seconds (by default the model's); threads: windows
+    separated side by side, each by a processor (by default one a core); listener: folder of the network
+    that hears who talks (by default the one that comes with the package). Raises ModelError where one of
+    the two cannot be used.
 
     >>> tracks = Separator()(samples, sample_rate)  # doctest: +SKIP
     """
@@ -60,13 +61,12 @@ class Separator:
         (n_sources, n_samples) at the same rate and at the levels that the talkers have in the mixture.
         Raises AudioError where the samples are not fit, ModelError where the model cannot give n_sources.
         """
-        stream = self.stream(sample_rate, n_sources, self.engine.at_once)
-        return np.concatenate([stream.push(samples), stream.finish()], axis=1)
+        return np.concatenate(list(self.separate_blocks([samples], sample_rate, n_sources)), axis=1)
 
     def separate_blocks(
-        self, blocks: Iterable[Samples], sample_rate: int, n_sources: int | None = None
+        self, blocks: Iterable[ArrayLike], sample_rate: int, n_sources: int | None = None
     ) -> Iterator[Samples]:
-        """Separate a recording that comes in blocks: (1, samples) in, (n_sources, samples) out.
+        """Separate a recording that comes in blocks: (samples,) or (1, samples) in, (n_sources, samples) out.
 
         Blocks may have any size; together the output has exactly the length of the input. Errors as above.
         """

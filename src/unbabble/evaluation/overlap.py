@@ -4,6 +4,7 @@ import numpy as np
 
 from unbabble.evaluation.metrics import Samples
 from unbabble.mixing.timeline import Span, overlap_ratio
+from unbabble.stitching.activity import frame_power
 
 FRAME_S = 0.02
 FLOOR_DB = -40  # of a frame, under the loudest of its source: quieter is silence
@@ -18,8 +19,7 @@ def measured_overlap(sources: Samples, sample_rate: int) -> float:
 def talking(source: Samples, sample_rate: int) -> tuple[Span, ...]:
     """When (samples,) are speech: spans of frames over the floor, joined where less than a pause is between."""
     length = round(FRAME_S * sample_rate)
-    frames = np.pad(source, (0, -source.size % length)).reshape(-1, length)
-    power = np.square(frames, dtype=np.float64).mean(1)
+    (power,) = frame_power(source[np.newaxis].astype(np.float64), length)
     loud = np.flatnonzero(power > power.max(initial=0) * 10 ** (FLOOR_DB / 10))
     if loud.size == 0:
         return ()

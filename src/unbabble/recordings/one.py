@@ -105,8 +105,8 @@ def _separate(job: Job, separator: Separator, options: Options, progress: Progre
         with TrackWriter(paths, recording.sample_rate, options.track_format, recording.tags) as writer:
             for block in separated_blocks(recording, stream, job.channel, progress):
                 writer.write(block)
-            everyone = tuple(range(stream.n_tracks))
-            kept = everyone if options.n_sources else stream.heard
+            everyone, heard = tuple(range(stream.n_tracks)), stream.heard
+            kept = everyone if options.n_sources else heard
             writer.drop(set(everyone) - set(kept))
         for index, path in zip(kept, paths, strict=False):  # those that are left count from 1
             with writing(path):
@@ -125,7 +125,7 @@ def _separate(job: Job, separator: Separator, options: Options, progress: Progre
             "overlap_s": separator.overlap_s,
             "seconds_taken": round(time.perf_counter() - started, 3),
             "gain": writer.gain,
-            "talkers_heard": len(stream.heard),
+            "talkers_heard": len(heard),
             "tracks": [
                 _track_entry(job.place, path.name, writer.peaks[index] * writer.gain)
                 for index, path in zip(kept, paths, strict=False)

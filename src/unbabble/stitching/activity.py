@@ -1,11 +1,13 @@
 """Who talks when: speech in clean signals, and turns."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Frames = NDArray[np.bool_]
+Float = TypeVar("Float", bound=np.floating)
 
 FRAME_S = 0.04
 RANGE_DB = 40.0  # of speech: what is further below its loud frames is a pause
@@ -28,13 +30,17 @@ def speech_frames(signals: NDArray[np.float32], sample_rate: int) -> Frames:
 
     A frame is speech that is at most 40 dB below the talker's loud ones; short gaps are filled, clicks left out.
     """
-    frame = round(FRAME_S * sample_rate)
-    n_frames = -(-signals.shape[1] // frame)
-    padded = np.pad(signals, ((0, 0), (0, n_frames * frame - signals.shape[1])))
-    power = np.square(padded.reshape(len(signals), n_frames, frame)).mean(2)
+    power = frame_power(signals, round(FRAME_S * sample_rate))
     loud = np.array([np.quantile(row[row > 0], 0.95) if row.any() else 1.0 for row in power])
     talking = power > loud[:, None] * 10 ** (-RANGE_DB / 10)
     return np.stack([smooth(row) for row in talking]) if len(talking) else talking
+
+
+def frame_power(signals: NDArray[Float], frame: int) -> NDArray[Float]:
+    """Mean square of every frame, the last padded with zeros: (rows, samples) -> (rows, frames)."""
+    padded = np.pad(signals, ((0, 0), (0, -signals.shape[1] % frame)))
+    power: NDArray[Float] = np.square(padded.reshape(len(signals), -1, frame)).mean(2)
+    return power
 
 
 def smooth(frames: Frames, gap_s: float = LONGEST_GAP_S, shortest_s: float = SHORTEST_S) -> Frames:

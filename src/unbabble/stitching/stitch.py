@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.stitching.activity import FRAME_S, Turn, smooth, turns_of
+from unbabble.stitching.activity import FRAME_S, Turn, frame_power, smooth, turns_of
 from unbabble.stitching.decide import (
     SEVERAL,
     SILENT,
@@ -95,10 +95,7 @@ class Stitcher:
 
 def levels_db(estimates: Samples, frame: int) -> Samples:
     """Of each frame: (estimates, samples) -> (estimates, frames)."""
-    n_frames = -(-estimates.shape[1] // frame)
-    padded = np.pad(estimates, ((0, 0), (0, n_frames * frame - estimates.shape[1])))
-    power = np.square(padded.reshape(len(estimates), n_frames, frame)).mean(2)
-    return np.asarray(10 * np.log10(power + 1e-12), np.float32)
+    return np.asarray(10 * np.log10(frame_power(estimates, frame) + 1e-12), np.float32)
 
 
 def plainly_louder(levels: Samples) -> Samples:
