@@ -58,6 +58,7 @@ def train_listener(
     speech: OtherSpeech = None,
     noise: OtherNoise = None,
     splits: OtherSplits = None,
+    start: Annotated[str | None, typer.Option(help="Listener to start from: listener, or a folder.")] = None,
     max_minutes: MaxMinutes = None,
     resume: Resume = None,
 ) -> None:
@@ -66,7 +67,7 @@ def train_listener(
         from unbabble.training.listener import train_listener as train_by
         from unbabble.training.listener_config import ListenerRecipe
 
-        settings = {"training.minutes": max_minutes}
+        settings = {"training.minutes": max_minutes, "training.start": start}
         recipe = _recipe(ListenerRecipe, arguments, resume, (speech, noise, splits), settings)
         print(train_by(recipe, resume or out, resume is not None, Screen().progress))
 

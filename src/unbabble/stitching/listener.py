@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +22,28 @@ FOLDER = BUNDLED / "listener"
 
 @dataclass(frozen=True)
 class ListenerFolder:
-    """A checked listener's folder. sample_rate in Hz; voice_size: numbers that describe a voice."""
+    """A checked listener's folder. card: the whole of listener.json; sample_rate in Hz; voice_size: numbers that
+    describe a voice."""
 
     path: Path
+    card: dict[str, Any]
     sample_rate: int
     voice_size: int
     checksums: dict[str, str]
 
 
 def open_listener(listener: str | Path | None = None) -> ListenerFolder:
-    """Check the folder of a listener; None: the one that comes with the package.
+    """Check the folder of a listener; None, or its name: the one that comes with the package.
 
     Raises ModelError where it is incomplete or damaged.
     """
     folder = FOLDER if listener is None else Path(listener)
+    if str(listener) == FOLDER.name and not folder.exists():
+        folder = FOLDER
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         checksums = {str(name): str(digest) for name, digest in card["checksums"].items()}
-        opened = ListenerFolder(folder, int(card["sample_rate"]), int(card["voice_size"]), checksums)
+        opened = ListenerFolder(folder, card, int(card["sample_rate"]), int(card["voice_size"]), checksums)
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: not a listener's folder: it has no {CARD}; make one with train-listener"

@@ -30,7 +30,7 @@ from unbabble.training.listener_data import (
     n_voices,
     seconds_of,
 )
-from unbabble.training.listener_export import Scores, export_listener
+from unbabble.training.listener_export import Scores, export_listener, read_weights_of_listener
 from unbabble.training.run import LAST, keep_recipe, prepare_run
 from unbabble.training.task import cosine_factor
 
@@ -51,6 +51,8 @@ def train_listener(recipe: ListenerRecipe, run: Path, resume: bool = False, stag
     training = ListenerTraining(recipe, lessons.speakers)
     if resume:
         training.restore(run / LAST)
+    elif config.start is not None:
+        training.network.load_state_dict(read_weights_of_listener(config.start, recipe.network))
     for notice in (*material.notices, f"network of {training.network.n_parameters / 1e6:.2f} M parameters"):
         console.print(notice, highlight=False)
     keep_recipe(recipe, run)

@@ -13,6 +13,7 @@ from unbabble.training.config import CosineSchedule, DataConfig, check_same_leng
 class ListenerTrainingConfig:
     """How the weights are found. scale, margin: of the additive-margin softmax over voices (Wang et al., 2018)."""
 
+    start: str | None = None  # whose weights the run begins with: "listener", the bundled one's name, or a folder
     minutes: PositiveFloat = 30.0
     batch_size: Positive = 16
     learning_rate: PositiveFloat = 2e-3

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
+from torch import Tensor
 
-from unbabble.config import dump_settings
-from unbabble.model_folder import WEIGHTS, checksum
-from unbabble.networks.listener import Listener
+from unbabble.config import dump_settings, parse_settings
+from unbabble.errors import ModelError
+from unbabble.model_folder import WEIGHTS, check_file, checksum
+from unbabble.networks.listener import Listener, ListenerConfig
 from unbabble.output import whole_folder, writing
-from unbabble.stitching.listener import CARD, LISTENER
+from unbabble.stitching.listener import CARD, LISTENER, open_listener
 from unbabble.stitching.listener import Listener as ListenerInUse
 from unbabble.training.export import CHECKED_LENGTHS_S, Axes, export_graph, refuse_difference, training_facts
 from unbabble.training.listener_config import ListenerRecipe
@@ -40,6 +42,20 @@ def export_listener(
         (beside / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         check_listeners_agree(network, beside)
     return folder
+
+
+def read_weights_of_listener(listener: str, network: ListenerConfig) -> dict[str, Tensor]:
+    """The state of a listener's network, to go on training it.
+
+    listener: the bundled one's name, or a folder. Raises ModelError where the folder is incomplete or damaged, or its
+    network another than ``network``.
+    """
+    folder = open_listener(listener)
+    if parse_settings(ListenerConfig, folder.card.get("network", {}), str(folder.path / CARD)) != network:
+        raise ModelError(f"{folder.path}: has another network than the recipe; copy the card's into the recipe")
+    path = folder.path / WEIGHTS
+    check_file(path, folder.checksums, CARD)
+    return load_file(path)
 
 
 def check_listeners_agree(network: Listener, folder: Path) -> None:
