@@ -2,10 +2,11 @@
 
     python benchmarks/train_speed.py [--device cuda] [--batches 1 4 16] [--precisions fp32 bf16]
 
-One step is forward, loss, backward, clipping and Adam on mixtures of 4 s at 16 kHz that lie on the device. Measured
-in turn, round after round, so that what disturbs the machine disturbs all alike; the table has medians, in utterances
-a second, and ratios within a round. Compared with the plainest implementation of the SIMO-only network that PyTorch
-allows (Plain, below), and with asteroid's DPRNNTasNet of the same sizes where it is installed:
+One step is forward, loss, backward, clipping and Adam on mixtures of 4 s at 16 kHz that lie on the device. Every
+measurement is a process of its own, in turn, round after round, so that what disturbs the machine disturbs all alike;
+the table has medians, in utterances a second, and ratios within a round. Ours are set up as ``unbabble train`` does
+it. Compared with the plainest implementation of the SIMO-only network that PyTorch allows (Plain, below), and with
+asteroid's DPRNNTasNet of the same sizes where it is installed:
 
     pip install --no-deps asteroid asteroid-filterbanks requests huggingface_hub
 
@@ -20,7 +21,11 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +36,10 @@ from torch.nn import functional
 from unbabble.evaluation.complexity import macs_per_second
 from unbabble.networks.loss import permutation_invariant_loss, snr
 from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.training.memory import keep_freed_memory
 
 SECONDS, RATE = 4, 16000
+PLAIN, ASTEROID = "plain 6+0", "asteroid 6+0"
 DESIGNS = {"6+0": MixedDesign(6, 0), "2+4": MixedDesign(2, 4), "siso-2+4": SisoOnlyDesign(2, 4)}
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -90,7 +97,8 @@ def main() -> None:
     for precision in options.precisions:
         hardware = measure_hardware(device, TYPES[precision])
         for batch in options.batches:
-            for row in measure(networks(), batch, precision, device, options, hardware):
+            case = Case(batch, precision, options.device, options.steps, options.compile)
+            for row in measure(case, options.rounds, hardware):
                 figures.append({"precision": precision, "batch": batch, **row})
                 ratios = " | ".join(f"{row[name]:.2f}" if name in row else "" for name in ("to_plain", "to_asteroid"))
                 floors = " | ".join(f"{row[name]:.2f}" if name in row else "" for name in ("arithmetic", "memory"))
@@ -112,54 +120,66 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def networks() -> dict[str, nn.Module]:
-    made: dict[str, nn.Module] = {name: SeparationNetwork(NetworkConfig(design)) for name, design in DESIGNS.items()}
-    made["plain 6+0"] = Plain()
-    try:
-        from asteroid.models import DPRNNTasNet
-    except ImportError:
-        return made
-    sizes = {"bn_chan": 64, "hid_size": 128, "chunk_size": 100, "n_repeats": 6, "n_filters": 64}
-    made["asteroid 6+0"] = DPRNNTasNet(2, **sizes, kernel_size=32, stride=16, mask_act="relu", sample_rate=RATE)
-    return made
+@dataclass(frozen=True)
+class Case:
+    """What is the same for all networks of a few rows."""
+
+    batch: int
+    precision: str
+    device: str
+    steps: int
+    compile: bool
 
 
-def measure(
-    networks: dict[str, nn.Module],
-    batch: int,
-    precision: str,
-    device: torch.device,
-    options: argparse.Namespace,
-    hardware: tuple[float, float],
-) -> list[dict[str, Any]]:
+def measure(case: Case, rounds: int, hardware: tuple[float, float]) -> list[dict[str, Any]]:
     """Utterances a second of every network, and what the hardware would allow ours."""
-    sources = torch.randn(batch, 2, SECONDS * RATE, device=device)
-    steps = {name: make_step(network.to(device), sources, precision) for name, network in networks.items()}
-    if options.compile:
-        for name in DESIGNS:
-            networks[name].compile()
-    for step in steps.values():
-        step()
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(options.rounds):
-        for name, step in steps.items():
-            settle(device)
-            started = time.perf_counter()
-            for _ in range(options.steps):
-                step()
-            settle(device)
-            times[name].append((time.perf_counter() - started) / options.steps)
+    names = [*DESIGNS, PLAIN, *([ASTEROID] if find_spec("asteroid") else [])]
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                times[name].append(process.submit(seconds_a_step, name, case).result())
     rows = []
-    for name, network in networks.items():
-        row: dict[str, Any] = {"network": name, "utterances_per_s": batch / statistics.median(times[name])}
-        for other in ("plain", "asteroid"):
-            if f"{other} 6+0" in times and name in DESIGNS:
-                pairs = zip(times[f"{other} 6+0"], times[name], strict=True)
-                row[f"to_{other}"] = statistics.median(theirs / ours for theirs, ours in pairs)
+    for name in names:
+        row: dict[str, Any] = {"network": name, "utterances_per_s": case.batch / statistics.median(times[name])}
+        for key, other in (("to_plain", PLAIN), ("to_asteroid", ASTEROID)):
+            if name in DESIGNS and other in names:
+                pairs = zip(times[other], times[name], strict=True)
+                row[key] = statistics.median(theirs / ours for theirs, ours in pairs)
         if name in DESIGNS:
-            row |= floors(network, sources, precision, hardware)
+            row |= floors(SeparationNetwork(NetworkConfig(DESIGNS[name])), case, hardware)
         rows.append(row)
     return rows
+
+
+def seconds_a_step(name: str, case: Case) -> float:
+    """Of training one network, after a first step that is not counted."""
+    device = torch.device(case.device)
+    if name in DESIGNS:
+        keep_freed_memory()
+    network = make_network(name).to(device)
+    if case.compile and name in DESIGNS:
+        network.compile()
+    step = make_step(network, torch.randn(case.batch, 2, SECONDS * RATE, device=device), case.precision)
+    step()
+    settle(device)
+    started = time.perf_counter()
+    for _ in range(case.steps):
+        step()
+    settle(device)
+    return (time.perf_counter() - started) / case.steps
+
+
+def make_network(name: str) -> nn.Module:
+    if name in DESIGNS:
+        return SeparationNetwork(NetworkConfig(DESIGNS[name]))
+    if name == PLAIN:
+        return Plain()
+    from asteroid.models import DPRNNTasNet
+
+    sizes = {"bn_chan": 64, "hid_size": 128, "chunk_size": 100, "n_repeats": 6, "n_filters": 64}
+    network: nn.Module = DPRNNTasNet(2, **sizes, kernel_size=32, stride=16, mask_act="relu", sample_rate=RATE)
+    return network
 
 
 def make_step(network: nn.Module, sources: Tensor, precision: str) -> Callable[[], None]:
@@ -178,20 +198,20 @@ def make_step(network: nn.Module, sources: Tensor, precision: str) -> Callable[[
     return step
 
 
-def floors(network: nn.Module, sources: Tensor, precision: str, hardware: tuple[float, float]) -> dict[str, float]:
+def floors(network: SeparationNetwork, case: Case, hardware: tuple[float, float]) -> dict[str, float]:
     """Utterances a second at the rate of the hardware's arithmetic, and of its memory."""
-    kept = 0
+    device, kept = torch.device(case.device), 0
 
     def count(tensor: Tensor) -> Tensor:
         nonlocal kept
         kept += tensor.numel() * tensor.element_size()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), autocast(sources.device, precision):
-        network(sources.sum(1))
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), autocast(device, case.precision):
+        network.to(device)(torch.randn(case.batch, SECONDS * RATE, device=device))
     macs = 3 * SECONDS * macs_per_second(network.config, 2)
     macs_a_second, bytes_a_second = hardware
-    return {"arithmetic": macs_a_second / macs, "memory": len(sources) * bytes_a_second / (2 * kept)}
+    return {"arithmetic": macs_a_second / macs, "memory": case.batch * bytes_a_second / (2 * kept)}
 
 
 def measure_hardware(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:

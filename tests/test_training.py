@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import platform
 import re
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from unbabble import Separator
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
-from unbabble.mixing.recipe import SharedRecipe
+from unbabble.mixing.recipe import Overlap, SharedRecipe
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
 from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_changes, with_data
@@ -120,6 +121,15 @@ def test_a_step_whose_gradient_is_no_number_changes_nothing_and_ten_in_a_row_end
         TrainingError, match=r"no number in 10 steps in a row.*the last good checkpoint is .*last\.safe"
     ):
         train(short_recipe(max_epochs=50, patience=99), tmp_path / "other")
+
+
+def test_bins_without_validation_mixtures_are_named_once(tmp_path, capsys):
+    recipe = short_recipe(log_steps=1)
+    alike = dataclasses.replace(recipe.mixtures[0].recipe, timeline=Overlap(ratios=((0.3, 0.4),)))
+    train(dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, alike),)), tmp_path / "run")
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("no validation mixture has an overlap of <25 %, 50-75 %, >75 %: nothing is measured there") == 1
+    assert re.search(r"epoch 2: .* waiting for data \d+\.\d% of the time", told)
 
 
 def test_a_batch_too_large_for_the_device_is_answered_with_one_that_fits(tmp_path, monkeypatch):
@@ -370,3 +380,22 @@ def test_the_cosine_rises_and_falls():
     assert factors[100] == pytest.approx(0.01)
     assert factors[:11] == sorted(factors[:11])
     assert factors[10:] == sorted(factors[10:], reverse=True)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept with glibc only")
+def test_a_process_that_trains_asks_for_fresh_pages_once():
+    """32 MB at a time, from the second time on in pages that were there before."""
+    program = (
+        "import resource, sys, numpy\n"
+        "from unbabble.training.memory import keep_freed_memory\n"
+        "if sys.argv[1] == 'keep': keep_freed_memory()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "numpy.ones(1 << 22); before = faults()\n"
+        "for _ in range(10): numpy.ones(1 << 22)\n"
+        "print(faults() - before)\n"
+    )
+    fresh, kept = (
+        int(subprocess.run([sys.executable, "-c", program, how], capture_output=True, check=True).stdout)
+        for how in ("fresh", "keep")
+    )
+    assert kept < 0.1 * fresh

@@ -8,6 +8,7 @@ import typer
 
 from unbabble.cli.extra import extra
 from unbabble.cli.screen import Screen
+from unbabble.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:  # the extra is not always there
     from unbabble.training.config import R
@@ -45,6 +46,7 @@ def train(
         from unbabble.training.config import TrainingRecipe
         from unbabble.training.fit import train as train_by
 
+        keep_freed_memory()
         settings = {"training.max_minutes": max_minutes, "training.start": start}
         recipe = _recipe(TrainingRecipe, arguments, resume, (speech, noise, splits), settings)
         model = train_by(recipe, resume or out, resume is not None, Screen().progress)
@@ -67,6 +69,7 @@ def train_listener(
         from unbabble.training.listener import train_listener as train_by
         from unbabble.training.listener_config import ListenerRecipe
 
+        keep_freed_memory()
         settings = {"training.minutes": max_minutes, "training.start": start}
         recipe = _recipe(ListenerRecipe, arguments, resume, (speech, noise, splits), settings)
         print(train_by(recipe, resume or out, resume is not None, Screen().progress))
@@ -92,6 +95,7 @@ def compare(
         from unbabble.training.compare import compare as compare_all
         from unbabble.training.compare import read_comparison, tabulate
 
+        keep_freed_memory()
         chosen = read_comparison(comparison)
         if table:
             written = tabulate(chosen, out)

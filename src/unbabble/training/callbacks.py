@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
+from unbabble.evaluation.bins import overlap_bins
 from unbabble.training.config import TrainingConfig
 from unbabble.training.datasets import Batch
 from unbabble.training.run import BEST, LAST
@@ -56,16 +57,30 @@ class EpochReport(Callback):
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._empty: list[str] = []
 
     def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         assert isinstance(task, SeparationTask)
         shown, progress = trainer.callback_metrics, task.progress()
+        self._tell_of_empty([name for name in overlap_bins().names if f"{GAIN} at overlap {name}" not in shown])
         left = f", at most {task.minutes * (1 - progress) / progress:.0f} min left" if 0 < progress < 1 else ""
+        waited = shown.get("train/share_waiting_for_data")
+        waiting = "" if waited is None else f", waiting for data {waited:.1%} of the time"
         self.console.print(
             f"epoch {trainer.current_epoch + 1}: validation loss {shown['valid/loss']:.2f} dB, "
-            f"SI-SDRi {shown[GAIN]:.2f} dB, {task.minutes:.1f} min{left}",
+            f"SI-SDRi {shown[GAIN]:.2f} dB, {task.minutes:.1f} min{waiting}{left}",
             highlight=False,
         )
+
+    def _tell_of_empty(self, bins: list[str]) -> None:
+        """Once, not with every epoch."""
+        if bins and bins != self._empty:
+            self.console.print(
+                f"no validation mixture has an overlap of {', '.join(bins)}: nothing is measured there; "
+                "set a larger training.valid_size, or mixtures with other ratios",
+                highlight=False,
+            )
+        self._empty = bins
 
 
 class StepReport(Callback):
