@@ -2,7 +2,8 @@
 
 Imports, makes the network, then reads, separates and writes; prints the seconds of the second half as JSON. Exit code
 3 where the library is not installed. NAME is one of those below, or a model of unbabble's.
-``contenders.py export OUT_FOLDER`` makes models of the paper's size for unbabble, ``paper`` and ``paper-8bit`` there.
+``contenders.py export OUT_FOLDER`` makes models of the paper's size for unbabble, ``paper`` and ``paper-8bit`` there;
+``contenders.py floor`` prints the real-time factor that no network of that size can be below on this machine in fp32.
 """
 
 import argparse
@@ -27,11 +28,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("input", type=Path, nargs="?")
-    parser.add_argument("output", type=Path)
+    parser.add_argument("output", type=Path, nargs="?")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if options.name == "export":
         export_paper_size(options.output)
+        return
+    if options.name == "floor":
+        print(floor())
         return
     try:
         separate = make(options.name, options.threads)
@@ -140,6 +144,22 @@ def without_torchaudio() -> None:
 
 
 MAKERS = {DPRNN: dprnn, CONV_TASNET: conv_tasnet, SEPFORMER: sepformer}
+
+
+def floor() -> float:
+    """The paper's network, if its multiply-accumulates alone took time, at the rate of large matrix products."""
+    import numpy as np
+
+    from unbabble.evaluation.complexity import macs_per_second
+    from unbabble.networks.network import MixedDesign, NetworkConfig
+
+    matrix = np.random.default_rng(0).standard_normal((2048, 2048), np.float32)
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        matrix @ matrix
+        taken.append(time.perf_counter() - started)
+    return macs_per_second(NetworkConfig(design=MixedDesign(6, 0)), 2) * min(taken) / len(matrix) ** 3
 
 
 def export_paper_size(folder: Path) -> None:

@@ -18,8 +18,10 @@ takes its place.)
 The first table is of separating alone, after imports and loading: seconds of the clock and of the processor, over
 seconds of audio; and of the peak memory of the process. The second is of the whole process on the shortest file, from
 start to exit; unbabble's is its program, as a user starts it. Both give medians. Where a machine has other work, the
-processor's seconds are the ones to trust. A contender runs --rounds times at each length, but not again once its runs
-there have taken --patience seconds, and not at all where a run would take longer than that. POSIX only.
+processor's seconds are the ones to trust. Below the tables stand ratios, and the floor: the real-time factor of the
+paper's size if nothing but its multiply-accumulates took time, at the rate of large matrix products. A contender runs
+--rounds times at each length, but not again once its runs there have taken --patience seconds, and not at all where a
+run would take longer than that. POSIX only.
 """
 
 import argparse
@@ -143,6 +145,7 @@ def main() -> None:
         starts = benchmark.whole_process(min(options.seconds), options.rounds)
     print_starts(starts, min(options.seconds))
     print_ratios(figures, starts)
+    print_floor(options.threads)
     for name, why in benchmark.left_out.items():
         print(f"{name} left out: {why}")
     if options.json:
@@ -197,6 +200,14 @@ def print_ratios(figures: list[Figures], starts: dict[str, list[Run]]) -> None:
                 for of in ("wall_s", "cpu_s")
             )
             print(f"{name}: from start to exit {wall:.1f} x unbabble's, {cpu:.1f} x of the processor")
+
+
+def print_floor(threads: int) -> None:
+    done = run([sys.executable, str(CONTENDERS), "floor"], threads)
+    if done.code == 0:
+        print(
+            f"floor of the paper's size, in fp32 on {threads} threads: a real-time factor of {float(done.output):.4f}"
+        )
 
 
 def processor() -> str:
