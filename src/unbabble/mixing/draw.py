@@ -8,8 +8,9 @@ from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms
-from unbabble.mixing.plan import Noise, Plan, Stretch, Talker, samples_given, samples_needed
+from unbabble.mixing.plan import Codec, Noise, Plan, Stretch, Talker, samples_given, samples_needed
 from unbabble.mixing.recipe import (
+    CodecRecipe,
     Conversation,
     LowPassRecipe,
     MixtureRecipe,
@@ -71,6 +72,9 @@ class Draw:
         n_speakers = int(rng.integers(recipe.fewest_speakers, recipe.most_speakers, endpoint=True))
         names = [str(name) for name in rng.choice(self.speech.names, n_speakers, replace=False)]
         speeds = [float(rng.uniform(*recipe.speed)) if recipe.speed else 1.0 for _ in names]
+        same = recipe.same_speaker
+        if recipe.speed and n_speakers > 1 and same.share and rng.random() < same.share:
+            names[1], speeds[:2] = names[0], _two_speeds(recipe.speed, same.speeds_apart, rng)
         stretches, n_samples = self._stretches(recipe, names, speeds, rng)
         talkers = tuple(
             Talker(
@@ -85,7 +89,11 @@ class Draw:
         noise = None if recipe.noise_snr_db is None else self._noise(n_samples, recipe.noise_snr_db, rng)
         cutoff_hz = _cutoff_hz(recipe.low_pass, recipe.low_pass.mixture_share, rng)
         room = None if recipe.room is None else self.rooms.draw(recipe.room, n_speakers + 1, rng)
-        return Plan(recipe.sample_rate, n_samples, talkers, noise, room, recipe.target, cutoff_hz)
+        lower_hz = 0.0  # it and the codec are drawn last: what comes before is as it was without them
+        if rng.random() < recipe.telephone.share:
+            lower_hz, cutoff_hz = recipe.telephone.band_hz
+        codec = _codec(recipe.codec, rng)
+        return Plan(recipe.sample_rate, n_samples, talkers, noise, room, recipe.target, cutoff_hz, lower_hz, codec)
 
     def _stretches(
         self, recipe: MixtureRecipe, names: Sequence[str], speeds: Sequence[float], rng: np.random.Generator
@@ -193,3 +201,18 @@ def _any(recordings: Sequence[Recording], rng: np.random.Generator) -> Recording
 
 def _cutoff_hz(recipe: LowPassRecipe, share: float, rng: np.random.Generator) -> float | None:
     return float(rng.uniform(*recipe.cutoff_hz)) if rng.random() < share else None
+
+
+def _codec(recipe: CodecRecipe, rng: np.random.Generator) -> Codec | None:
+    drawn = rng.random()
+    if drawn < recipe.mp3_share:
+        return Codec("mp3", float(rng.uniform(*recipe.mp3_kbps)))
+    if drawn < recipe.mp3_share + recipe.opus_share:
+        return Codec("opus", float(rng.uniform(*recipe.opus_kbps)))
+    return None
+
+
+def _two_speeds(bounds: tuple[float, float], apart: float, rng: np.random.Generator) -> list[float]:
+    """Any two in a range that lie so far apart or further, in any order."""
+    slow, fast = np.sort(rng.uniform(bounds[0], bounds[1] - apart, 2))
+    return [float(speed) for speed in rng.permutation([slow, fast + apart])]

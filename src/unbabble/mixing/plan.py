@@ -1,11 +1,12 @@
 """A mixture as facts: everything that was drawn, enough to render it again."""
 
 import math
+from typing import Literal
 
 from pydantic import model_validator
 
-from unbabble.config import Finite, NotNegative, Positive, PositiveFloat, settings
-from unbabble.mixing.recipe import Target
+from unbabble.config import Finite, NotNegative, NotNegativeFloat, Positive, PositiveFloat, settings
+from unbabble.mixing.recipe import Kbps, Target
 from unbabble.mixing.timeline import Spans, overlap_ratio
 
 Position = tuple[Finite, Finite, Finite]  # metres
@@ -67,10 +68,18 @@ class Noise:
 
 
 @settings
+class Codec:
+    """A lossy codec that the mixture has been through. kbps: bit rate in kbit/s; MP3 takes the nearest it has."""
+
+    name: Literal["mp3", "opus"]
+    kbps: Kbps
+
+
+@settings
 class Plan:
     """All of one mixture; lengths and positions in samples at ``sample_rate``.
 
-    cutoff_hz: of a low pass over everything.
+    lower_hz, cutoff_hz: edges of the band that everything has; from 0 it is a low pass.
     """
 
     sample_rate: Positive
@@ -80,6 +89,14 @@ class Plan:
     room: Room | None = None
     target: Target = "reverberant"
     cutoff_hz: PositiveFloat | None = None
+    lower_hz: NotNegativeFloat = 0.0
+    codec: Codec | None = None
+
+    @model_validator(mode="after")
+    def _a_band(self) -> "Plan":
+        if self.lower_hz > (self.cutoff_hz or 0):
+            raise ValueError(f"lower_hz is {self.lower_hz:g} Hz; expected a cutoff_hz above it, or 0")
+        return self
 
     @model_validator(mode="after")
     def _all_placed(self) -> "Plan":

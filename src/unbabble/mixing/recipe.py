@@ -17,6 +17,12 @@ from unbabble.config import (
     settings,
 )
 
+ROUNDING = 1e-9  # of ranges: 1.15 - 0.95 is less than 0.2
+LEAST_KBPS, MOST_KBPS = 12.0, 256.0  # at less, Opus has a band of 4 kHz, which comes out 0.1 ms late
+
+Kbps = Annotated[float, Field(ge=LEAST_KBPS, le=MOST_KBPS)]
+KbpsRange = Annotated[PositiveRange, AfterValidator(lambda bounds: _kbps(bounds))]
+
 
 @settings
 class Overlap:
@@ -95,6 +101,38 @@ class LowPassRecipe:
     cutoff_hz: PositiveRange = (3500.0, 8000.0)
 
 
+@settings
+class TelephoneRecipe:
+    """Mixtures that come over a telephone: a band for all signals alike, instead of a low pass."""
+
+    share: Share = 0.0  # of the mixtures
+    band_hz: PositiveRange = (300.0, 3400.0)  # lower and upper edge
+
+
+@settings
+class CodecRecipe:
+    """Mixtures that have been through a lossy codec, as calls and downloads have; their sources have not."""
+
+    mp3_share: Share = 0.0  # of the mixtures
+    opus_share: Share = 0.0  # of the mixtures
+    mp3_kbps: KbpsRange = (24.0, 128.0)
+    opus_kbps: KbpsRange = (12.0, 64.0)
+
+    @model_validator(mode="after")
+    def _shares(self) -> "CodecRecipe":
+        if self.mp3_share + self.opus_share > 1:
+            raise ValueError("mp3_share and opus_share are more than 1 together; a mixture has one codec at most")
+        return self
+
+
+@settings
+class SameSpeakerRecipe:
+    """Mixtures whose first two talkers are one speaker at two speeds, who counts as two."""
+
+    share: Share = 0.0  # of the mixtures with two talkers or more
+    speeds_apart: PositiveFloat = 0.1  # at least
+
+
 Target = Literal["reverberant", "early", "direct"]
 
 
@@ -118,6 +156,9 @@ class MixtureRecipe:
     room: RoomRecipe | None = RoomRecipe()  # null: no room
     target: Target = "reverberant"
     low_pass: LowPassRecipe = LowPassRecipe()
+    telephone: TelephoneRecipe = TelephoneRecipe()
+    codec: CodecRecipe = CodecRecipe()
+    same_speaker: SameSpeakerRecipe = SameSpeakerRecipe()
 
     @model_validator(mode="after")
     def _agreed(self) -> "MixtureRecipe":
@@ -127,6 +168,9 @@ class MixtureRecipe:
             raise ValueError("n_speakers from 0 needs noise: with nobody talking there is nothing else to hear")
         if self.duration_s is None and self.fewest_speakers == 0:
             raise ValueError("n_speakers from 0 needs duration_s: no utterance says how long the mixture is")
+        slowest, fastest = self.speed or (1.0, 1.0)
+        if self.same_speaker.share and fastest - slowest < self.same_speaker.speeds_apart - ROUNDING:
+            raise ValueError("same_speaker needs a range of speed at least as wide as its speeds_apart")
         return self
 
     @property
@@ -194,6 +238,12 @@ def _speakers(n_speakers: int | tuple[int, int]) -> int | tuple[int, int]:
     elif n_speakers[0] > n_speakers[1]:
         raise ValueError(f"a range goes from low to high, not from {n_speakers[0]} to {n_speakers[1]}")
     return n_speakers
+
+
+def _kbps(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] < LEAST_KBPS or bounds[1] > MOST_KBPS:
+        raise ValueError(f"bit rates go from {LEAST_KBPS:g} to {MOST_KBPS:g} kbit/s")
+    return bounds
 
 
 def _from_zero(bounds: tuple[float, float]) -> tuple[float, float]:

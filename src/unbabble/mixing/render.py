@@ -1,4 +1,4 @@
-"""A plan into sound: dry signals, then the room, then their sum."""
+"""A plan into sound: dry signals, then the room, then their sum, then a codec."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ from unbabble.corpora.corpus import Corpus
 from unbabble.corpora.decoded import DecodedAudio, Samples
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms
+from unbabble.mixing.codecs import coded
 from unbabble.mixing.plan import Noise, Plan, Stretch, Talker, samples_needed
 from unbabble.mixing.rooms import Response, direct_responses, early
-from unbabble.mixing.signals import at_level, convolve, low_pass, peak_gain, rms
+from unbabble.mixing.signals import at_level, band_pass, convolve, peak_gain, rms
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Mixture:
     """What a plan sounds like, float32, full scale 1.
 
     mixture (samples,) = what is heard of sources (talkers, samples) + noise (samples,): their sum where the
-    target is reverberant. dry_sources, dry_noise: the same before the room, at a common gain of their own.
+    target is reverberant and the plan has no codec, which only the mixture goes through. dry_sources, dry_noise:
+    the same before the room, at a common gain of their own.
     """
 
     mixture: Samples
@@ -46,9 +48,10 @@ class Renderer:
             heard = convolve(dry, responses)
             targets = heard if plan.target == "reverberant" else convolve(dry, target_responses(plan, responses))
         gain, dry_gain = peak_gain(heard), peak_gain(dry)
-        return Mixture(
-            heard.sum(0) * gain, targets[:-1] * gain, heard[-1] * gain, dry[:-1] * dry_gain, dry[-1] * dry_gain, plan
-        )
+        mixture = heard.sum(0) * gain
+        if plan.codec is not None:
+            mixture = coded(mixture, plan.codec, plan.sample_rate)
+        return Mixture(mixture, targets[:-1] * gain, heard[-1] * gain, dry[:-1] * dry_gain, dry[-1] * dry_gain, plan)
 
     def dry(self, plan: Plan) -> Samples:
         """Talkers and noise (the last row) at their levels, before the room: (talkers + 1, samples)."""
@@ -59,7 +62,9 @@ class Renderer:
             noise = self._noise(plan.noise, plan.n_samples)
             spoken = rms(signals.sum(0)) or 1.0
             signals[-1] = at_level(noise, 20 * math.log10(spoken) - plan.noise.snr_db)
-        return signals if plan.cutoff_hz is None else low_pass(signals, plan.cutoff_hz, plan.sample_rate)
+        if plan.cutoff_hz is None:
+            return signals
+        return band_pass(signals, plan.lower_hz, plan.cutoff_hz, plan.sample_rate)
 
     def _speak(self, talker: Talker, sample_rate: int, row: Samples) -> None:
         """Put what one talker says into (samples,), at the talker's level while talking."""
@@ -68,7 +73,7 @@ class Renderer:
             return
         whole = np.concatenate(said)
         if talker.cutoff_hz is not None:
-            whole = low_pass(whole, talker.cutoff_hz, sample_rate)
+            whole = band_pass(whole, 0, talker.cutoff_hz, sample_rate)
         whole = at_level(whole, talker.level_db)
         ends = np.cumsum([stretch.length for stretch in talker.stretches])[:-1]
         for stretch, piece in zip(talker.stretches, np.split(whole, ends), strict=True):

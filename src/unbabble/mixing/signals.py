@@ -1,4 +1,4 @@
-"""Arithmetic on signals: levels, convolution, a low pass."""
+"""Arithmetic on signals: levels, convolution, bands."""
 
 from collections.abc import Sequence
 
@@ -39,11 +39,16 @@ def convolve(signals: Samples, responses: Sequence[Samples]) -> Samples:
     return np.asarray(scipy.fft.irfft(spectra, n_fft)[:, :n_samples], np.float32)
 
 
-def low_pass(signals: Samples, cutoff_hz: float, sample_rate: int) -> Samples:
-    """Linear-phase low pass with a transition of 5 % of the cutoff, over the last axis."""
+def band_pass(signals: Samples, lower_hz: float, upper_hz: float, sample_rate: int) -> Samples:
+    """What lies in a band, over the last axis; linear phase, both transitions 5 % of the upper edge wide.
+
+    From 0 on it is a low pass.
+    """
     n_samples = signals.shape[-1]
     n_fft = scipy.fft.next_fast_len(n_samples, real=True)
     frequencies = scipy.fft.rfftfreq(n_fft, 1 / sample_rate)
-    slope = np.clip((cutoff_hz - frequencies) / (0.05 * cutoff_hz) + 0.5, 0, 1).astype(np.float32)
-    filtered = scipy.fft.irfft(scipy.fft.rfft(signals, n_fft) * slope, n_fft)
+    slope = np.clip((upper_hz - frequencies) / (0.05 * upper_hz) + 0.5, 0, 1)
+    if lower_hz:
+        slope *= np.clip((frequencies - lower_hz) / (0.05 * upper_hz) + 0.5, 0, 1)
+    filtered = scipy.fft.irfft(scipy.fft.rfft(signals, n_fft) * slope.astype(np.float32), n_fft)
     return np.asarray(filtered[..., :n_samples], np.float32)

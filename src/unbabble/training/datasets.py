@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from unbabble.corpora.decoded import Samples
 from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.render import Mixture
 from unbabble.sets.read import MixtureSet
 from unbabble.training.device_mixing import DryBatch, ResponseTable
 
@@ -43,7 +45,10 @@ class DrawnDataset(Dataset[Batch]):
 
 
 class DryDataset(Dataset[DryBatch]):
-    """Mixture number i before its room, for a DeviceMixer."""
+    """Mixture number i before its room, for a DeviceMixer.
+
+    One with a codec, which no device runs, comes made: its sources, and as noise all else that is in it, in no room.
+    """
 
     def __init__(self, mixer: Mixer, table: ResponseTable, size: int, n_sources: int) -> None:
         self.mixer, self.table, self.size, self.n_sources = mixer, table, size, n_sources
@@ -53,8 +58,11 @@ class DryDataset(Dataset[DryBatch]):
 
     def __getitem__(self, index: int) -> DryBatch:
         plan = self.mixer.draw(index)
-        dry = self.mixer.render.dry(plan)
-        talkers, noise = _with_rows(dry[:-1], self.n_sources), dry[-1:]
+        if plan.codec is None:
+            signals = self.mixer.render.dry(plan)
+        else:
+            signals, plan = _parts(self.mixer.render(plan)), replace(plan, room=None)
+        talkers, noise = _with_rows(signals[:-1], self.n_sources), signals[-1:]
         heard_by, target_by = self.table.numbers(plan, self.n_sources)
         return torch.from_numpy(np.vstack([talkers, noise])), torch.tensor(heard_by), torch.tensor(target_by)
 
@@ -109,6 +117,11 @@ class FreshSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.size // self.world
+
+
+def _parts(made: Mixture) -> Samples:
+    """Sources and all else, in the last row, that add up to the mixture: (talkers + 1, samples)."""
+    return np.vstack([made.sources, made.mixture - made.sources.sum(0)])
 
 
 def _with_rows(sources: Samples, n_rows: int) -> Samples:
