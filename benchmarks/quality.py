@@ -1,120 +1,218 @@
-"""How well a model separates: SI-SDR on mixtures of speakers that it has not heard.
+"""How well a model separates: every figure of its card, on speakers that it has not heard.
 
-    python benchmarks/quality.py --speech DIR --speech DIR --noise DIR --splits FILE
+    python benchmarks/quality.py --speech DIR --speech DIR --noise DIR --splits FILE --list FILE --card
 
-Prints a table; --json FILE writes the figures, --card puts them into the model's own card. Two conditions:
-clean and fully overlapped (no room, no noise, both talkers all the time), and the paper's recipe (room, noise,
-any overlap), each for every speech folder by itself and for all together.
+Prints a table for each part, in dB and shares, of which those are left out whose files are not given; --json FILE
+writes the figures, --card puts them into the model's own card (docs/model-folder.md says what they are):
+
+    paper          fresh mixtures of recipes/paper.yaml: a room, noise, any overlap (--noise)
+    replayed       the mixtures of a list of which both talkers are in the split (--list, --noise)
+    clean          no room, no noise, both talk all the time
+    alone          one talker, clean and (--noise) in a room with noise; that room and noise with nobody talking
+    conversations  those of benchmarks/stitching.py, clean and (--noise) in rooms with noise
+
+Recordings are separated as `unbabble separate` does, in windows and with the bundled listener; "network" is what the
+network gives for a whole mixture at once, as papers report. Each part is tried in a minute by --only NAME --count 4
+(conversations: --count 1 --minutes 0.5). Figures do not depend on --jobs.
 """
 
 import argparse
-import json
-import statistics
 import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from unbabble import Separator
+from figures import Figures, Scores, as_json, by_overlap, means, medians, table
+from stitching import conversations
+from trials import Mixing, Rendered, Result, Trial, WithoutTalkers, conversation, nobody, one_talker, run, two_talkers
+
 from unbabble.corpora.corpora import Corpora, scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
-from unbabble.evaluation.bins import mean_by_bin, overlap_bins
-from unbabble.evaluation.metrics import score
+from unbabble.engine import usable_cores
+from unbabble.evaluation.summary import CONFIDENCE
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import MixtureRecipe, Overlap, SharedRecipe
-from unbabble.model_folder import CARD
+from unbabble.mixing.recipe import MixtureRecipe, Overlap, SharedRecipe, read_mixtures
+from unbabble.model_folder import CARD, ModelFolder, open_model
+from unbabble.output import write_whole
+from unbabble.sets.simulate import listed_plans
 
-Result = tuple[float, dict[str, float]]  # overlap ratio, scores
+Options = argparse.Namespace
+Rows = dict[str, Figures]  # by what is heard
 
-CLEAN = MixtureRecipe(timeline=Overlap(ratios=((1.0, 1.0),)), noise_snr_db=None, room=None)
-PAPER = MixtureRecipe()
+PAPER = read_mixtures(Path(__file__).parents[1] / "recipes" / "paper.yaml")[0].recipe
+QUIET = replace(PAPER, noise_snr_db=None, room=None)
+CLEAN = replace(QUIET, timeline=Overlap(ratios=((1.0, 1.0),)))
+ABOUT = (
+    f"Means over recordings with {CONFIDENCE} % bootstrap intervals. dB: si_sdr, si_sdri of the tracks, separated as "
+    "unbabble separate does, in windows and with the bundled listener; network_si_sdr, network_si_sdri of what the "
+    "network gives for a whole mixture at once. Shares of 1: share_made_worse, si_sdri under 0; share_count_right, "
+    "as many talkers are heard as talk."
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the card. count: of recordings, at most, in a row; columns: of its table, names of figures by head;
+    needs: options without which it is left out."""
+
+    title: str
+    measure: Callable[[int, Options], Rows]
+    count: int
+    columns: dict[str, str]
+    needs: tuple[str, ...] = ()
 
 
 def main() -> None:
     options = parse()
-    separator = Separator(options.model)
-    corpora = {"all": options.speech}
-    if len(options.speech) > 1:
-        corpora |= {folder.name: [folder] for folder in options.speech}
-    conditions = {"clean, fully overlapped": CLEAN}
-    if options.noise:
-        conditions["the paper's recipe"] = PAPER
-
-    heard_of = {name: scan(folders, options) for name, folders in corpora.items()}
-    audio = DecodedAudio(CLEAN.sample_rate)
-    scores = {}
-    print(
-        f"model {separator.model.name} {separator.model.version}; {options.count} mixtures of 4 s in each row, ",
-        end="",
-    )
-    print(f"seed {options.seed}, split {options.split}; dB\n")
-    print("| condition | speech | speakers | SI-SDR | SI-SDRi | SI-SDRi < 0 | SI-SDR by overlap |")
-    print("|---|---|---|---|---|---|---|")
-    for condition, recipe in conditions.items():
-        for corpus, heard in heard_of.items():
-            parts = (SharedRecipe(1.0, recipe),)
-            mixer = Mixer(heard.speech, heard.noise, parts, audio, options.seed)
-            results = [separate_and_score(separator, mixer, recipe.sample_rate, i) for i in range(options.count)]
-            summary = summarise(results)
-            scores.setdefault(condition, {})[corpus] = {"speakers": len(heard.speech.names), **summary}
-            bins = ", ".join(f"{name}: {value:.1f}" for name, value in summary["si_sdr_by_overlap"].items())
-            print(
-                f"| {condition} | {corpus} | {len(heard.speech.names)} | {summary['si_sdr']:.2f} | "
-                f"{summary['si_sdr_improvement']:.2f} | {summary['share_made_worse']:.0%} | {bins} |",
-                flush=True,
-            )
-    protocol = {"count": options.count, "seed": options.seed, "split": options.split, "duration_s": CLEAN.duration_s}
-    save({"protocol": protocol, **scores}, options, separator.model.path / CARD)
+    model = open_model(options.model)
+    if (model.n_sources, model.sample_rate) != (2, PAPER.sample_rate):
+        sys.exit(
+            f"model {model.name} gives {model.n_sources} tracks at {model.sample_rate} Hz; expected 2 at 16000 Hz"
+        )
+    print(f"Model {model.name} {model.version}, split {options.split or 'none'}, seed {options.seed}.")
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        options.cache = options.cache or Path(folder)
+        for name in chosen(options):
+            part = PARTS[name]
+            rows = part.measure(min(part.count, options.count), options)
+            print(f"\n**{name}**: {part.title}\n\n{table(rows, part.columns)}", flush=True)
+            figures[name] = {"what": part.title, "split": options.split, "seed": options.seed, "rows": rows}
+    if options.json:
+        write_whole(options.json, as_json(figures).encode())
+    if options.card:
+        put_into_card(figures, model)
 
 
-def scan(folders: list[Path], options: argparse.Namespace) -> Corpora:
-    """The speech of the folders and the noise, as far as they are in the split."""
-    heard = scan_corpora(folders, options.noise or [])
-    return heard.in_split(options.split, options.splits) if options.splits else heard
-
-
-def parse() -> argparse.Namespace:
+def parse() -> Options:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default", help="a bundled model's name, or a model folder")
-    parser.add_argument("--speech", type=Path, action="append", required=True, help="folder of <speaker>/<files>")
-    parser.add_argument("--noise", type=Path, action="append", help="folder of noises, for the paper's recipe")
-    parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}")
+    parser.add_argument("--speech", type=Path, action="append", required=True, help="corpus folder or manifest")
+    parser.add_argument("--noise", type=Path, action="append", help="folder of noises")
+    parser.add_argument("--list", type=Path, help="mixtures to replay (docs/mixture-lists.md)")
+    parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}; without it all are heard")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--count", type=int, default=100, help="mixtures in each row")
+    parser.add_argument("--only", action="append", choices=PARTS, help="a part to measure; may be repeated")
+    parser.add_argument("--count", type=int, default=sys.maxsize, help="recordings in a row, at most")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of a conversation")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes, each of one thread")
+    parser.add_argument("--cache", type=Path, help="folder for decoded speech, kept for the next time")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--card", action="store_true", help="put the figures into the model's card")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.split = options.split if options.splits else None
+    return options
 
 
-def separate_and_score(separator: Separator, mixer: Mixer, sample_rate: int, number: int) -> Result:
-    report(number)
-    drawn = mixer(number)
-    estimates = separator(drawn.mixture, sample_rate, len(drawn.sources))
-    return drawn.plan.overlap_ratio, score(estimates, drawn.sources, drawn.mixture, sample_rate)
+def chosen(options: Options) -> Iterator[str]:
+    """The parts asked for, all by default, whose files are given."""
+    for name in options.only or PARTS:
+        missing = [f"--{need}" for need in PARTS[name].needs if not getattr(options, need)]
+        if missing:
+            print(f"left out: {name}, which needs {' and '.join(missing)}", file=sys.stderr)
+        else:
+            yield name
 
 
-def summarise(results: list[Result]) -> dict[str, object]:
-    gains = [scores["si_sdri"] for _, scores in results]
-    by_overlap = mean_by_bin(((ratio, scores["si_sdr"]) for ratio, scores in results), overlap_bins())
+def put_into_card(figures: Figures, model: ModelFolder) -> None:
+    """Parts that were not measured now stay as they were."""
+    known = {**model.card.get("scores", {}), **figures}
+    scores = {"about": ABOUT, **{name: known[name] for name in PARTS if name in known}}
+    write_whole(model.path / CARD, as_json({**model.card, "scores": scores}).encode())
+
+
+def by_speech(recipe: MixtureRecipe, count: int, options: Options) -> Rows:
+    """Of all speakers together, and half as many mixtures of each corpus by itself."""
+    apart = {folder.name: [folder] for folder in options.speech} if len(options.speech) > 1 else {}
+    rows = {}
+    for name, speech in {"all": options.speech, **apart}.items():
+        mixer = mixer_of(recipe, speech, options)
+        results = results_of(mixer, two_talkers, count if name == "all" else max(1, count // 2), options)
+        rows[name] = {"speakers": len(mixer.draw.speech.names), **by_overlap(results)}
+    return rows
+
+
+def replayed(count: int, options: Options) -> Rows:
+    everything = scan_corpora(options.speech, options.noise, options.cache)
+    plans, render = listed_plans(options.list, everything, in_split(everything, options))
+    count = min(count, len(plans.names))
+    speakers = {talker.speaker for number in range(count) for talker in plans.plan_of(number).talkers}
+    results = results_of(Rendered(plans.plan_of, render), two_talkers, count, options)
+    return {options.list.stem: {"speakers": len(speakers), **by_overlap(results)}}
+
+
+def alone(count: int, options: Options) -> Rows:
+    quiet = mixer_of(replace(QUIET, n_speakers=1), options.speech, options)
+    judged = {"one talker, clean": (quiet, one_talker)}
+    if options.noise:
+        room = mixer_of(replace(PAPER, n_speakers=1), options.speech, options)
+        silent = Rendered(WithoutTalkers(room.draw), room.render)
+        judged |= {"one talker, room and noise": (room, one_talker), "nobody, room and noise": (silent, nobody)}
     return {
-        "si_sdr": round(statistics.fmean(scores["si_sdr"] for _, scores in results), 2),
-        "si_sdr_improvement": round(statistics.fmean(gains), 2),
-        "share_made_worse": round(sum(gain < 0 for gain in gains) / len(gains), 3),
-        "si_sdr_by_overlap": {name: round(value, 2) for name, value in by_overlap.items()},
+        name: medians([scores for _, scores in results_of(mixing, judge, count, options)])
+        for name, (mixing, judge) in judged.items()
     }
 
 
-def save(figures: dict[str, object], options: argparse.Namespace, card: Path) -> None:
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    if options.card:
-        content = json.loads(card.read_text(encoding="utf-8"))
-        content["scores"] = figures
-        card.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def talks(count: int, options: Options) -> Rows:
+    rows = {}
+    for name, noise in {"clean": None, "rooms and noise": options.noise}.items():
+        if name == "clean" or noise:
+            mixer = conversations(options.minutes, Options(**{**vars(options), "noise": noise}))
+            results = results_of(mixer, conversation, count, options)
+            rows[name] = {"minutes": options.minutes, **means([scores for _, scores in results])}
+    return rows
 
 
-def report(done: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done} ", end="", file=sys.stderr, flush=True)
+def results_of(mixing: Mixing, judge: Callable[..., Scores], count: int, options: Options) -> list[Result]:
+    return run(Trial(open_model(options.model).path, mixing, judge), count, options.jobs)
+
+
+def mixer_of(recipe: MixtureRecipe, speech: Sequence[Path], options: Options) -> Mixer:
+    heard = in_split(scan_corpora(speech, options.noise or [], options.cache), options)
+    audio = DecodedAudio(recipe.sample_rate, options.cache)
+    return Mixer(heard.speech, heard.noise, (SharedRecipe(1.0, recipe),), audio, options.seed)
+
+
+def in_split(everything: Corpora, options: Options) -> Corpora:
+    return everything.in_split(options.split, options.splits) if options.splits else everything
+
+
+TWO_TALKERS = {
+    "speakers": "speakers",
+    "mixtures": "count",
+    "SI-SDR": "si_sdr",
+    "SI-SDRi": "si_sdri",
+    "network SI-SDR": "network_si_sdr",
+    "network SI-SDRi": "network_si_sdri",
+    "made worse": "share_made_worse",
+    "both heard": "share_count_right",
+}
+ALONE = {
+    "recordings": "count",
+    "as many heard as talk": "share_count_right",
+    "track": "track_si_sdr",
+    "other track": "other_track_below",
+}
+TALKS = {
+    "minutes": "minutes",
+    "conversations": "count",
+    "on their own track": "share_on_own_track",
+    "DER": "share_diarization_error_rate",
+    "missed": "share_missed_detection",
+    "false alarm": "share_false_alarm",
+    "confusion": "share_confusion",
+}
+PARTS = {
+    "paper": Part("fresh mixtures of recipes/paper.yaml", partial(by_speech, PAPER), 500, TWO_TALKERS, ("noise",)),
+    "replayed": Part("mixtures of a published list", replayed, sys.maxsize, TWO_TALKERS, ("list", "noise")),
+    "clean": Part("both talk all the time, no room, no noise", partial(by_speech, CLEAN), 200, TWO_TALKERS),
+    "alone": Part("one talker, and nobody", alone, 100, ALONE),
+    "conversations": Part("turns, pauses, interruptions", talks, 6, TALKS),
+}
 
 
 if __name__ == "__main__":

@@ -1,13 +1,8 @@
 """Scores on signals whose answer is known, and against second writings of the metrics."""
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import scipy.linalg
-from conftest import REPO
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,14 +195,3 @@ def test_overlap_is_measured_from_where_sources_are_not_silent():
     sources[0, RATE // 2 : RATE + RATE // 2] = 1e-4  # under the floor for a second
     assert talking(sources[0], RATE) == ((0, RATE // 2), (RATE + RATE // 2, 2 * RATE))
     assert talking(np.zeros(RATE, np.float32), RATE) == ()
-
-
-@pytest.mark.slow
-def test_the_quality_benchmark_prints_its_table_and_writes_its_figures(tiny_model, corpora, tmp_path):
-    command = [sys.executable, REPO / "benchmarks" / "quality.py", "--model", tiny_model, "--count", "2"]
-    command += ["--speech", corpora[0], "--noise", corpora[1], "--json", tmp_path / "figures.json"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    assert "| clean, fully overlapped | all | 3 |" in done.stdout
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["protocol"]["count"] == 2
-    assert figures["the paper's recipe"]["all"]["speakers"] == 3

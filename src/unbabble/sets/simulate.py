@@ -57,7 +57,7 @@ def simulate(
     if listed is None:
         plans, render = _drawn(corpora, mixtures, max(count, preview), seed, bank)
     else:
-        plans, render = _listed(listed, everything, corpora, notice)
+        plans, render = listed_plans(listed, everything, corpora, notice)
         count = len(plans.names)
     written = []
     if count:
@@ -82,10 +82,13 @@ def _drawn(corpora: Corpora, mixtures: Mixtures, count: int, seed: int, bank: Pa
     return Plans(names, draw, origin), Renderer(corpora.speech, corpora.noise, audio, rooms)
 
 
-def _listed(
-    path: Path, everything: Corpora, corpora: Corpora, notice: Callable[[str], None]
+def listed_plans(
+    path: Path, everything: Corpora, corpora: Corpora, notice: Callable[[str], None] = lambda _text: None
 ) -> tuple[Plans, Renderer]:
-    """The mixtures of a list whose talkers are all in the corpora chosen."""
+    """The mixtures of a list whose talkers are all in ``corpora``, and what renders them.
+
+    everything: all that the list may name; notice: told how many are left out. Raises CorpusError.
+    """
     every = read_list(path, everything.speech, everything.noise)
     speakers = set(corpora.speech.names)
     kept = {

@@ -1,0 +1,124 @@
+"""Recordings of a benchmark by number: mixed, separated, scored, in several processes."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from figures import Scores
+from stitching import DER_PARTS, by_model, estimated, joined, measure
+
+from unbabble import Separator
+from unbabble.evaluation.metrics import LIMIT_DB, score, si_sdr
+from unbabble.mixing.plan import Plan
+from unbabble.mixing.render import Mixture, Renderer
+from unbabble.parallel import in_parallel
+from unbabble.stitching.stitch import Stitcher
+
+Samples = np.ndarray
+Result = tuple[float, Scores]  # overlap ratio, scores
+Mixing = Callable[[int], Mixture]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Mixtures from plans by number."""
+
+    plan_of: Callable[[int], Plan]
+    render: Renderer
+
+    def __call__(self, number: int) -> Mixture:
+        return self.render(self.plan_of(number))
+
+
+@dataclass(frozen=True)
+class WithoutTalkers:
+    """The same plans, in which only the noise is heard."""
+
+    plan_of: Callable[[int], Plan]
+
+    def __call__(self, number: int) -> Plan:
+        return replace(self.plan_of(number), talkers=())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Mixes and scores a recording by number, on one thread."""
+
+    model: Path
+    mixing: Mixing
+    judge: Callable[[Mixture, Separator], Scores]
+
+    def __call__(self, number: int) -> Result:
+        drawn = self.mixing(number)
+        return drawn.plan.overlap_ratio, self.judge(drawn, self._separator)
+
+    @cached_property
+    def _separator(self) -> Separator:
+        torch.set_num_threads(1)  # this is one of many processes, each of which has a core
+        return Separator(self.model, threads=1)
+
+
+def run(trial: Trial, count: int, jobs: int) -> list[Result]:
+    """The results of the first so many recordings."""
+    results = []
+    for result in in_parallel(trial, range(count), jobs):
+        results.append(result)
+        if sys.stderr.isatty():
+            print(f"\r{len(results)}/{count} ", end="", file=sys.stderr, flush=True)
+    return results
+
+
+def two_talkers(drawn: Mixture, separator: Separator) -> Scores:
+    """Scores of the tracks, and of what the network gives for the whole mixture at once."""
+    tracks, network, n_heard = separate(drawn.mixture, separator)
+    found = score(tracks, drawn.sources, drawn.mixture, separator.model.sample_rate)
+    by_network = score(network, drawn.sources, drawn.mixture, separator.model.sample_rate)
+    return {
+        **found,
+        **{f"network_{name}": value for name, value in by_network.items()},
+        "share_made_worse": float(found["si_sdri"] < 0),
+        "share_count_right": float(n_heard == 2),
+    }
+
+
+def one_talker(drawn: Mixture, separator: Separator) -> Scores:
+    """What the talker's track, the louder, has lost, and how far the other is below it: dB, at most LIMIT_DB."""
+    tracks, _, n_heard = separate(drawn.mixture, separator)
+    power = np.square(tracks, dtype=float).sum(1) + 1e-12
+    lost = si_sdr(tracks[[power.argmax()]], drawn.mixture[np.newaxis], separator.model.sample_rate)
+    return {
+        "track_si_sdr": min(float(lost[0]), LIMIT_DB),
+        "other_track_below": min(float(10 * np.log10(power.max() / power.min())), LIMIT_DB),
+        "share_count_right": float(n_heard == 1),
+    }
+
+
+def nobody(drawn: Mixture, separator: Separator) -> Scores:
+    """Whether nobody is heard where nobody talks."""
+    return {"share_count_right": float(separate(drawn.mixture, separator)[2] == 0)}
+
+
+def conversation(drawn: Mixture, separator: Separator) -> Scores:
+    """What benchmarks/stitching.py measures of the model's estimates, put together by unbabble."""
+    kept = measure(drawn, by_model(separator), separator)
+    errors = {f"share_{name.replace(' ', '_')}": kept[name] for name in DER_PARTS if name in kept}
+    return {"share_on_own_track": kept["unbabble"], **errors}
+
+
+def separate(mixture: Samples, separator: Separator) -> tuple[Samples, Samples, int]:
+    """Tracks as `unbabble separate` makes them, what the network gives for all at once, how many are heard.
+
+    mixture: (samples,) at the model's rate; both separations: (2, samples). They share the work where the mixture
+    is no longer than a window.
+    """
+    rate = separator.model.sample_rate
+    window, overlap = round(separator.window_s * rate), round(separator.overlap_s * rate)
+    windows = list(estimated(mixture, by_model(separator), window, overlap))
+    network = windows[0][1] if len(windows) == 1 else separator.engine(mixture[np.newaxis])[0]
+    stitcher = Stitcher(2, rate, overlap, separator.listener)
+    tracks = np.concatenate(list(joined(windows, stitcher, overlap)), axis=1)
+    return tracks, network, len({turn.speaker for turn in stitcher.turns})

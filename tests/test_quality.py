@@ -1,0 +1,152 @@
+"""The benchmark that fills a model's card."""
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import RATE, REPO, tone
+
+from unbabble import Separator
+from unbabble.evaluation.metrics import LIMIT_DB
+from unbabble.mixing.plan import Plan
+from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
+from unbabble.mixing.render import Mixture
+from unbabble.model_folder import open_model
+from unbabble.sets.simulate import simulate
+
+LEFT_OUT = "cyd"  # of the split
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A module of benchmarks/ by its name."""
+    monkeypatch.syspath_prepend(REPO / "benchmarks")
+    return importlib.import_module
+
+
+@pytest.fixture
+def inputs(corpora, tmp_path) -> list:
+    """The options that name two corpora, noise, a split without one of the speakers, and a list of mixtures."""
+    more, splits = tmp_path / "more", tmp_path / "splits.json"
+    for folder in corpora[0].iterdir():
+        shutil.copytree(folder, more / f"{folder.name}2")
+    splits.write_text(json.dumps({"test": {"all": ["ann", "bob", "ann2", "bob2", "cyd2", "hum", "rain"]}}))
+    quick = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0)),)
+    simulate([corpora[0]], [corpora[1]], tmp_path / "set", quick, count=5)
+    named = {"--noise": corpora[1], "--splits": splits, "--list": tmp_path / "set" / "manifest.jsonl"}
+    return ["--speech", corpora[0], "--speech", more, *(part for option in named.items() for part in option)]
+
+
+def quality(*arguments) -> str:
+    """What the program prints."""
+    command = [sys.executable, REPO / "benchmarks" / "quality.py", *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.slow
+def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_model, inputs, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    small = ["--model", model, *inputs, "--count", 3, "--minutes", 0.1, "--card"]
+    printed = quality(*small, "--json", tmp_path / "figures.json", "--jobs", 2)
+    scores = open_model(model).card["scores"]
+    about = scores.pop("about")
+    assert "share_made_worse" in about
+    assert json.loads((tmp_path / "figures.json").read_text()) == scores
+
+    rows = {name: part["rows"] for name, part in scores.items()}
+    assert {name: list(of_part) for name, of_part in rows.items()} == {
+        "paper": ["all", "speech", "more"],
+        "replayed": ["manifest"],
+        "clean": ["all", "speech", "more"],
+        "alone": ["one talker, clean", "one talker, room and noise", "nobody, room and noise"],
+        "conversations": ["clean", "rooms and noise"],
+    }
+    assert all((part["split"], part["seed"]) == ("test", 0) for part in scores.values())
+    assert [row["speakers"] for row in rows["paper"].values()] == [5, 2, 3]
+    assert [row["count"] for row in rows["clean"].values()] == [3, 1, 1]
+    assert list(rows["clean"]["all"]["by_overlap"]) == [">75 %"]
+    listed = [json.loads(line) for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
+    kept = [row for row in listed if LEFT_OUT not in row["speakers"]]
+    assert 0 < rows["replayed"]["manifest"]["count"] == min(3, len(kept)) < len(listed)
+    for row in (row for name in ("paper", "replayed", "clean") for row in rows[name].values()):
+        assert sum(inside["count"] for inside in row["by_overlap"].values()) == row["count"]
+        assert row["si_sdr"]["low"] <= row["si_sdr"]["mean"] <= row["si_sdr"]["high"]
+    for row in rows["conversations"].values():
+        assert 0 <= row["share_on_own_track"]["mean"] <= 1
+    first = rows["paper"]["all"]["si_sdri"]
+    assert f"| all | 5 | 3 | {rows['paper']['all']['si_sdr']['mean']:.1f} [" in printed
+    assert f"| {first['mean']:.1f} [{first['low']:.1f}, {first['high']:.1f}] |" in printed
+
+    quality(*small, "--only", "clean", "--jobs", 1)
+    assert open_model(model).card["scores"] == {"about": about, **scores}  # whatever the number of processes
+    quality(*small, "--only", "clean", "--seed", 1)
+    again = open_model(model).card["scores"]
+    assert again.pop("clean")["seed"] == 1
+    assert again == {"about": about, **{name: part for name, part in scores.items() if name != "clean"}}
+
+
+@pytest.mark.parametrize("seconds", [1.5, 4.3])  # a window of the model, and several
+def test_recordings_are_separated_as_by_a_separator(benchmark, tiny_model, seconds):
+    separator = Separator(tiny_model, threads=1)
+    mixture = (tone(seconds) + np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE))).astype(np.float32)
+    tracks, network, n_heard = benchmark("trials").separate(mixture, separator)
+    stream = separator.stream(RATE)
+    expected = np.concatenate([stream.push(mixture), stream.finish()], axis=1)
+    np.testing.assert_array_equal(tracks, expected)
+    assert n_heard == len(stream.heard)
+    np.testing.assert_array_equal(network, separator.engine(mixture[np.newaxis])[0])
+
+
+def test_scores_of_known_tracks(benchmark, tiny_model, monkeypatch):
+    trials, separator = benchmark("trials"), Separator(tiny_model)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, RATE)).astype(np.float32)
+
+    def found(judge, sources, tracks, n_heard):
+        monkeypatch.setattr(trials, "separate", lambda *_: (tracks, sources, n_heard))
+        plan = Plan(sample_rate=RATE, n_samples=RATE, talkers=())
+        return judge(Mixture(sources.sum(0), sources, noise[0], sources, noise[0], plan), separator)
+
+    mixture = np.stack([noise.sum(0)] * 2)
+    both = found(trials.two_talkers, noise, noise[::-1] + 0.1 * mixture, 2)
+    assert both["si_sdr"] == pytest.approx(20 * np.log10(11), abs=0.1)
+    assert both["network_si_sdr"] > 100
+    assert both["share_made_worse"] == 0
+    assert both["share_count_right"] == 1
+    assert found(trials.two_talkers, noise, mixture[:, ::-1].copy(), 1)["share_made_worse"] == 1
+
+    whole = found(trials.one_talker, noise[:1], np.stack([0.1 * noise[0], noise[0]]), 2)
+    assert whole["track_si_sdr"] == LIMIT_DB
+    assert whole["other_track_below"] == pytest.approx(20, abs=0.01)
+    assert whole["share_count_right"] == 0
+    lost = found(trials.one_talker, noise[:1], np.stack([noise[0] + 0.1 * noise[1], 0 * noise[0]]), 1)
+    assert lost["track_si_sdr"] == pytest.approx(20, abs=0.2)
+    assert lost["other_track_below"] == LIMIT_DB
+    assert found(trials.nobody, noise[:0], noise, 0) == {"share_count_right": 1}
+
+
+def test_figures_of_many_recordings(benchmark):
+    figures = benchmark("figures")
+    results = [(0.1, {"si_sdr": 10.0, "si_sdri": 9.0, "share_made_worse": 0.0})] * 3
+    results += [(0.8, {"si_sdr": -2.0, "si_sdri": -1.0, "share_made_worse": 1.0})]
+    row = figures.by_overlap(results)
+    assert row["si_sdr"]["mean"] == 7
+    assert row["by_overlap"]["<25 %"]["count"] == 3
+    columns = {"mixtures": "count", "worse": "share_made_worse", "speakers": "speakers"}
+    head, _, line = figures.table({"all": row}, columns).splitlines()
+    assert head == "|  | mixtures | worse | <25 % | >75 % |"  # what nobody has is no column
+    assert line.startswith("| all | 4 | 25.0 % [")
+    assert line.endswith("| 10.0 / 9.0 | -2.0 / -1.0 |")
+    some = figures.medians([{"lost": float(value), "share_count_right": 1.0} for value in range(11)])
+    assert some["lost"] == {"median": 5, "lowest_tenth": 1}
+    assert some["share_count_right"]["mean"] == 1
+
+
+def test_json_of_a_card_is_short_and_says_the_same(benchmark):
+    content = {"text": "a {b}, [c,\n d]", "nested": {"pair": [1, 2.5], "empty": {}}, "rows": [{"a": None}]}
+    text = benchmark("figures").as_json(content)
+    assert json.loads(text) == content
+    assert '"pair": [1, 2.5]' in text
