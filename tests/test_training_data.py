@@ -1,6 +1,7 @@
 """What networks are trained on: on the processor or on the training device, drawn or from sets, alone or together."""
 
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -17,13 +18,23 @@ from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import CorpusError, TrainingError
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import MixtureRecipe, RoomRecipe, SharedRecipe, paper_mixtures
+from unbabble.mixing.recipe import (
+    CodecRecipe,
+    MixtureRecipe,
+    RoomRecipe,
+    SameSpeakerRecipe,
+    SharedRecipe,
+    TelephoneRecipe,
+    paper_mixtures,
+)
 from unbabble.sets.simulate import simulate
 from unbabble.training.config import DataConfig, SetConfig, read_recipe, with_data
 from unbabble.training.data import load_data
-from unbabble.training.datasets import DrawnDataset, DryDataset, FreshSampler
+from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler
 from unbabble.training.device_mixing import DeviceMixer, ResponseTable
+from unbabble.training.fit import train
 from unbabble.training.processes import Processes
+from unbabble.training.task import GAIN, SeparationTask
 
 ROOM = RoomRecipe(length_m=(3, 4), width_m=(3, 4), t60_s=(0.1, 0.3))
 
@@ -61,8 +72,6 @@ def test_mixing_on_the_device_equals_mixing_beforehand(corpora, target):
 
 
 def test_a_run_can_mix_on_its_device_and_train_on_sets(corpora, tmp_path):
-    from unbabble.training.fit import train
-
     mixed = dataclasses.replace(short_recipe({}).mixtures[0].recipe, room=ROOM, noise_snr_db=(10.0, 20.0))
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", (SharedRecipe(1.0, mixed),), count=3)
     both = SetConfig(tmp_path / "set")
@@ -72,6 +81,48 @@ def test_a_run_can_mix_on_its_device_and_train_on_sets(corpora, tmp_path):
     recipe = dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, mixed),))
     recipe = with_data(recipe, [corpora[0]], [corpora[1]])
     assert train(recipe, tmp_path / "on device") == tmp_path / "on device" / "model"
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_mixtures_of_one_talker_of_nobody_and_of_every_condition_are_trained_on(corpora, tmp_path, on_device):
+    recipe = short_recipe({"mix_on_device": on_device, "rooms": 3, "valid_speakers": 0}, epoch_size=16, valid_size=8)
+    any_number = dataclasses.replace(
+        recipe.mixtures[0].recipe,
+        n_speakers=(0, 2),
+        noise_snr_db=(10.0, 20.0),
+        room=ROOM,
+        speed=(0.9, 1.1),
+        telephone=TelephoneRecipe(share=0.3),
+        codec=CodecRecipe(mp3_share=0.2, opus_share=0.2),
+        same_speaker=SameSpeakerRecipe(share=0.2),
+    )
+    recipe = with_data(
+        dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, any_number),)), [corpora[0]], [corpora[1]]
+    )
+    mixed = load_data(recipe, tmp_path / "data").train.dataset.mixer.draw
+    assert {len(mixed(index).talkers) for index in range(16)} == {0, 1, 2}
+    model = train(recipe, tmp_path / "run")
+    assert all(value.isfinite().all() for value in load_file(model / "weights.safetensors").values())
+
+
+def test_mixtures_with_silent_sources_count_in_no_improvement(monkeypatch):
+    """Of three mixtures only one has all its sources: 20 dB after, 0 dB before."""
+    time = torch.arange(RATE) / RATE
+    first, second, noise = (torch.sin(2 * math.pi * hertz * time) for hertz in (200, 300, 700))
+    silent = torch.zeros_like(first)
+    sources = torch.stack([torch.stack(pair) for pair in ((first, second), (first, silent), (silent, silent))])
+    mixture, noise = sources.sum(1) + torch.tensor([0.0, 1.0, 1.0])[:, None] * noise, 0.1 * noise
+    logged = {}
+    task = SeparationTask(lambda heard: sources[-len(heard) :] + noise, short_recipe({}).training)
+    monkeypatch.setattr(task, "log", lambda name, value, **_: logged.update({name: float(value)}))
+    task.validation_step(Batch(mixture, sources, torch.tensor([0.6, 0.0, 0.0])), 0)
+    task.on_validation_epoch_end()
+    assert logged[GAIN] == logged[f"{GAIN} at overlap 50-75 %"] == pytest.approx(20, abs=0.01)
+    assert math.isfinite(logged.pop("valid/loss"))
+    assert len(logged) == 2
+    task.validation_step(Batch(mixture[1:], sources[1:], torch.zeros(2)), 0)
+    task.on_validation_epoch_end()
+    assert math.isnan(logged[GAIN])
 
 
 def test_excerpts_of_a_set_have_one_length_and_change_with_the_epoch(corpora, tmp_path):

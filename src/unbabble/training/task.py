@@ -74,13 +74,14 @@ class SeparationTask(lightning.LightningModule):
         estimates = self.network(mixture).float()
         losses, permutation = self._losses(estimates, sources)
         gain = si_sdr(permute(estimates, permutation), sources) - si_sdr(mixture.unsqueeze(1), sources)
+        complete = sources.any(-1).all(-1)  # in a silent source there is nothing to be found
         self.log("valid/loss", losses.mean(), prog_bar=True, batch_size=len(mixture))
-        self.log(GAIN, gain.mean(), prog_bar=True, batch_size=len(mixture))
-        self._gains += zip(overlap_ratio.tolist(), gain.mean(1).tolist(), strict=True)
+        self._gains += zip(overlap_ratio[complete].tolist(), gain[complete].mean(1).tolist(), strict=True)
 
     def on_validation_epoch_end(self) -> None:
-        known = [(ratio, gain) for ratio, gain in self._gains if not math.isnan(ratio)]
+        gains, known = [gain for _, gain in self._gains], [one for one in self._gains if not math.isnan(one[0])]
         self._gains.clear()
+        self.log(GAIN, sum(gains) / len(gains) if gains else math.nan, prog_bar=True)
         for name, gain in mean_by_bin(known, overlap_bins()).items():
             self.log(f"{GAIN} at overlap {name}", gain)
 
