@@ -1,6 +1,7 @@
 """Comparisons: designs under one budget, stopped and continued, joined from folders, beside the paper's table."""
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -11,12 +12,12 @@ from conftest import REPO
 from unbabble.errors import RecipeError, TrainingError
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.training.compare import compare, read_comparison, tabulate
-from unbabble.training.compare_table import PAPER, markdown, rows_of
+from unbabble.training.compare_table import PAPER, Scored, markdown, rows_of
 
 
 @pytest.fixture(scope="module")
 def comparison_file(tmp_path_factory):
-    """Three designs of the smoke recipe, trained for a moment."""
+    """Three designs of the smoke recipe and one of another width, trained for a moment."""
     path = tmp_path_factory.mktemp("comparison") / "few.yaml"
     changes = ["training.max_epochs=1", "training.epoch_size=4", "training.valid_size=2", "mixtures.1.share=0.001"]
     few = {
@@ -27,6 +28,7 @@ def comparison_file(tmp_path_factory):
             "1+0": {"simo_blocks": 1, "siso_blocks": 0},
             "0+1": {"simo_blocks": 0, "siso_blocks": 1},
             "siso-1+1": {"encoder_blocks": 1, "decoder_blocks": 1},
+            "thin": ["network.block={channels: 4, hidden: 4}"],
         },
     }
     path.write_text(yaml.safe_dump(few, sort_keys=False))
@@ -40,20 +42,25 @@ def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpor
     compare(comparison, here, noise=noise, only=["0+1"])
     model = here / "runs" / "0+1-seed0" / "model" / "model.json"
     made = model.stat().st_mtime_ns
-    compare(comparison, there, noise=noise, only=["1+0", "siso-1+1"])
+    compare(comparison, there, noise=noise, only=["1+0", "siso-1+1", "thin"])
     shutil.copytree(there / "runs", here / "runs", dirs_exist_ok=True)
     tabulate(comparison, here)
     compare(comparison, here, noise=noise)  # all is there
     assert model.stat().st_mtime_ns == made
     rows = json.loads((here / "table.json").read_text())
-    assert [row["name"] for row in rows] == ["1+0", "0+1", "siso-1+1"]
+    assert [row["name"] for row in rows] == ["1+0", "0+1", "siso-1+1", "thin"]
     assert rows[0]["difference"] is None
+    assert rows[3]["design"] is None
+    assert rows[3]["n_parameters"] < rows[0]["n_parameters"]
     for row in rows:
         with (here / "runs" / f"{row['name']}-seed0" / "scores" / "mixtures.csv").open() as file:
             scores = [float(line["si_sdr"]) for line in csv.DictReader(file)]
         assert row["si_sdr"]["average"]["mean"] == pytest.approx(sum(scores) / 3)
         assert row["si_sdr"]["average"]["count"] == 3
     assert (here / "curve.png").read_bytes().startswith(b"\x89PNG")
+    gains = tabulate(dataclasses.replace(comparison, score="si_sdri"), here)
+    assert json.loads(gains[1].read_text())[0]["si_sdri"]["average"]["count"] == 3
+    assert "SI-SDRi in dB" in gains[0].read_text()
 
 
 def write_scores(folder, scores):
@@ -62,18 +69,18 @@ def write_scores(folder, scores):
     (folder / "mixtures.csv").write_text(
         "\n".join(["id,n_sources,overlap_ratio,t60_s,noise_snr_db,genders,si_sdr", *lines]) + "\n"
     )
+    costs = {"n_parameters": 860544, "macs_per_second": 168768000.0, "real_time_factor": 0.0095}
+    (folder / "summary.json").write_text(json.dumps(costs))
     return folder
 
 
 def test_the_table_has_means_over_runs_and_paired_differences(tmp_path):
-    scored = {
-        "6+0": (MixedDesign(6, 0), [write_scores(tmp_path / "a", [1, 2, 3, 4] * 5)]),
-        "2+4": (
-            MixedDesign(2, 4),
-            [write_scores(tmp_path / "b", [2, 3, 4, 5] * 5), write_scores(tmp_path / "c", [4, 5, 6, 7] * 5)],
-        ),
-        "siso-2+4": (SisoOnlyDesign(2, 4), [write_scores(tmp_path / "d", [1, 2, 3, ""] * 5)]),
-    }
+    two_runs = [write_scores(tmp_path / "b", [2, 3, 4, 5] * 5), write_scores(tmp_path / "c", [4, 5, 6, 7] * 5)]
+    scored = [
+        Scored("6+0", MixedDesign(6, 0), [write_scores(tmp_path / "a", [1, 2, 3, 4] * 5)]),
+        Scored("2+4", MixedDesign(2, 4), two_runs),
+        Scored("siso-2+4", SisoOnlyDesign(2, 4), [write_scores(tmp_path / "d", [1, 2, 3, ""] * 5)]),
+    ]
     first, second, third = rows_of(scored)
     assert [mean.mean for mean in first.means] == [1, 2, 3, 4, 2.5]
     assert [mean.mean for mean in second.means] == [3, 4, 5, 6, 4.5]
@@ -89,7 +96,7 @@ def test_the_table_has_means_over_runs_and_paired_differences(tmp_path):
 
 def test_wrong_comparisons_are_told(comparison_file, tmp_path):
     comparison = read_comparison(comparison_file)
-    with pytest.raises(TrainingError, match=r"no design called 9\+9; there are 1\+0, 0\+1, siso-1\+1"):
+    with pytest.raises(TrainingError, match=r"no design called 9\+9; there are 1\+0, 0\+1, siso-1\+1, thin"):
         compare(comparison, tmp_path, only=["9+9"])
     with pytest.raises(TrainingError, match="no design has been trained"):
         tabulate(comparison, tmp_path)

@@ -1,9 +1,10 @@
-"""Several designs trained under one budget and scored on one test set: the paper's table 1 for one's own data."""
+"""Several designs, or other networks, trained under one budget and scored on one test set: the paper's table 1 for
+one's own data."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,12 +21,13 @@ from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
-from unbabble.training.compare_table import write_table
+from unbabble.training.compare_table import Scored, write_table
 from unbabble.training.config import TrainingRecipe, read_recipe, with_changes, with_data
 from unbabble.training.fit import train
 from unbabble.training.run import LAST
 
 Design = MixedDesign | SisoOnlyDesign
+Changes = tuple[str, ...]  # key=value, as on the command line
 
 
 @settings
@@ -39,11 +41,16 @@ class TestConfig:
 
 @settings
 class Comparison:
-    """Designs by name, and what they have in common. recipe: taken from the folder of this file."""
+    """Designs by name, and what they have in common.
+
+    recipe: taken from the folder of this file; designs: each a design, or changes to the recipe, for networks that
+    differ in more; changes: to the recipe, for all alike; score: SI-SDR, as in the paper's table, or its improvement.
+    """
 
     recipe: Path
-    designs: Annotated[dict[str, Design], Field(min_length=1)]
-    changes: tuple[str, ...] = ()
+    designs: Annotated[dict[str, Design | Changes], Field(min_length=1)]
+    changes: Changes = ()
+    score: Literal["si_sdr", "si_sdri"] = "si_sdr"
     seeds: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0,)
     test: TestConfig = TestConfig()
 
@@ -85,10 +92,10 @@ def compare(
     recipe = _with_shared_data(with_changes(recipe, comparison.changes), out, jobs, stage)
     test = _test_set(comparison.test, recipe, out / "test", jobs, stage)
     for name in only or comparison.designs:
+        chosen = _with_design(recipe, comparison.designs[name])
         for seed in comparison.seeds:
             run = run_folder(out, name, seed)
-            network = replace(recipe.network, design=comparison.designs[name])
-            _train(replace(recipe, seed=seed, network=network, model=replace(recipe.model, name=name)), run, stage)
+            _train(replace(chosen, seed=seed, model=replace(chosen.model, name=name)), run, stage)
             found = evaluate(
                 run / "model", read_set(test), run / "scores", name="test", network_only=True, jobs=jobs, stage=stage
             )
@@ -98,14 +105,15 @@ def compare(
 
 def tabulate(comparison: Comparison, out: Path) -> list[Path]:
     """The table and the curve of all designs that have been scored. Raises TrainingError where there are none."""
-    scored = {
-        name: [folder / "scores" for seed in comparison.seeds if _is_scored(folder := run_folder(out, name, seed))]
-        for name in comparison.designs
-    }
-    there = {name: folders for name, folders in scored.items() if folders}
-    if not there:
+    scored = []
+    for name, design in comparison.designs.items():
+        runs = [run_folder(out, name, seed) for seed in comparison.seeds]
+        folders = [run / "scores" for run in runs if (run / "scores" / JSON).is_file()]
+        if folders:
+            scored.append(Scored(name, None if isinstance(design, tuple) else design, folders))
+    if not scored:
         raise TrainingError(f"{out}: no design has been trained and scored here yet; leave --table out to do so")
-    return write_table({name: (comparison.designs[name], folders) for name, folders in there.items()}, out)
+    return write_table(scored, comparison.score, out)
 
 
 def run_folder(out: Path, name: str, seed: int) -> Path:
@@ -113,8 +121,10 @@ def run_folder(out: Path, name: str, seed: int) -> Path:
     return out / "runs" / f"{name}-seed{seed}"
 
 
-def _is_scored(run: Path) -> bool:
-    return (run / "scores" / JSON).is_file()
+def _with_design(recipe: TrainingRecipe, design: Design | Changes) -> TrainingRecipe:
+    if isinstance(design, tuple):
+        return with_changes(recipe, design)
+    return replace(recipe, network=replace(recipe.network, design=design))
 
 
 def _train(recipe: TrainingRecipe, run: Path, stage: Stage) -> None:

@@ -2,16 +2,17 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from unbabble.evaluation.bins import overlap_bins
-from unbabble.evaluation.metrics import MAIN
+from unbabble.evaluation.metrics import IMPROVEMENT, MAIN
+from unbabble.evaluation.report import JSON
 from unbabble.evaluation.results import TABLE, read_results
 from unbabble.evaluation.summary import CONFIDENCE, Mean, mean_of
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
@@ -28,63 +29,89 @@ PAPER = {
     (0, 6): (13.5, 9.5, 6.8, 4.5, 8.6),
 }
 BINS = overlap_bins()
+SCORES = {MAIN: "SI-SDR", MAIN + IMPROVEMENT: "SI-SDRi"}
 NOTE = (
-    f"SI-SDR in dB of the estimates, means over the test mixtures with {CONFIDENCE} % bootstrap intervals; in "
-    "brackets the paper's. The difference is to the first design, mixture by mixture; an interval that holds zero "
-    "means that no difference was seen. The paper's networks had other data and longer training: compare "
-    "differences, not levels."
+    f"in dB of the estimates, means over the test mixtures with {CONFIDENCE} % bootstrap intervals. The difference "
+    "is to the first design, mixture by mixture; an interval that holds zero means that no difference was seen. "
+    "GMAC: thousand millions of multiply-accumulates for a second of audio; RTF: real-time factor when it was scored."
 )
+COSTS = {  # column: name in JSON, unit, digits
+    "parameters (M)": ("n_parameters", 1e6, 2),
+    "GMAC": ("macs_per_second", 1e9, 2),
+    "RTF": ("real_time_factor", 1, 3),
+}
+BESIDE = (
+    " In brackets the paper's, whose networks had other data and longer training: compare differences, not levels."
+)
+
+
+class Scored(NamedTuple):
+    """What has been trained. design: None for networks that differ in more; folders: of the scores of its runs."""
+
+    name: str
+    design: MixedDesign | SisoOnlyDesign | None
+    folders: Sequence[Path]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One design. means: by bin, then the average; difference: to the first row's, None for that one."""
+    """One design. means: by bin, then the average; difference: to the first row's, None for that one; cost: of the
+    network, by its name in JSON."""
 
     name: str
-    design: MixedDesign | SisoOnlyDesign
+    design: MixedDesign | SisoOnlyDesign | None
     n_runs: int
     means: tuple[Mean | None, ...]
     difference: Mean | None
     paper: tuple[float, ...] | None
+    cost: dict[str, float]
 
     @property
     def siso_share(self) -> float | None:
-        """Part of the blocks after the split; None for a SISO-only design."""
-        if isinstance(self.design, SisoOnlyDesign):
+        """Part of the blocks after the split; None where that is not all that sets a design apart."""
+        if not isinstance(self.design, MixedDesign):
             return None
         return self.design.siso_blocks / max(1, self.design.siso_blocks + self.design.simo_blocks)
 
 
-def write_table(scored: Mapping[str, tuple[MixedDesign | SisoOnlyDesign, Sequence[Path]]], out: Path) -> list[Path]:
-    """Write table.md, table.json and curve.png. scored: for each name the design and its folders of scores."""
-    rows = rows_of(scored)
-    write_whole(out / "table.md", markdown(rows).encode())
-    write_whole(out / "table.json", (json.dumps([_plain(row) for row in rows], indent=2) + "\n").encode())
-    with whole_file(out / "curve.png") as path:
-        curve(rows).savefig(path, dpi=110, format="png")
-    return [out / name for name in ("table.md", "table.json", "curve.png")]
+def write_table(scored: Sequence[Scored], score: str, out: Path) -> list[Path]:
+    """Write table.md, table.json and, where the designs are those of the paper, curve.png. score: one of SCORES."""
+    rows = rows_of(scored, score)
+    content = {
+        "table.md": markdown(rows, score),
+        "table.json": json.dumps([_plain(row, score) for row in rows], indent=2) + "\n",
+    }
+    for name, text in content.items():
+        write_whole(out / name, text.encode())
+    written = [out / name for name in content]
+    if any(row.siso_share is not None for row in rows):
+        written.append(out / "curve.png")
+        with whole_file(written[-1]) as path:
+            curve(rows, score).savefig(path, dpi=110, format="png")
+    return written
 
 
-def rows_of(scored: Mapping[str, tuple[MixedDesign | SisoOnlyDesign, Sequence[Path]]]) -> list[Row]:
+def rows_of(scored: Sequence[Scored], score: str = MAIN) -> list[Row]:
     """One for each design, from the scores of its mixtures, averaged over its runs."""
     rows: list[Row] = []
     first: dict[str, float] = {}
-    for name, (design, folders) in scored.items():
-        scores, ratios = _mean_scores(folders)
+    for name, design, folders in scored:
+        scores, ratios = _mean_scores(folders, score)
         first = first or scores
         differences = [scores[mixture] - first[mixture] for mixture in scores if mixture in first]
         bins = {mixture: BINS.name_of(ratio) for mixture, ratio in ratios.items()}
         inside = [[scores[mixture] for mixture in scores if bins[mixture] == one] for one in BINS.names]
         paper = None
-        if isinstance(design, MixedDesign):
+        if isinstance(design, MixedDesign) and score == MAIN:
             paper = PAPER.get((design.simo_blocks, design.siso_blocks))
-        means = (*map(mean_of, inside), mean_of(scores.values()))
-        rows.append(Row(name, design, len(folders), means, mean_of(differences) if rows else None, paper))
+        means, difference = (*map(mean_of, inside), mean_of(scores.values())), mean_of(differences) if rows else None
+        rows.append(Row(name, design, len(folders), means, difference, paper, _cost(folders[0])))
     return rows
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    header = ["design", "runs", *BINS.names, "average", "interval", f"difference to {rows[0].name}", "interval"]
+def markdown(rows: Sequence[Row], score: str = MAIN) -> str:
+    compared = [f"difference to {rows[0].name}", "interval"]
+    header = ["design", "runs", *BINS.names, "average", "interval", *compared, *COSTS]
     lines = [header, ["---"] * len(header)]
     for row in rows:
         beside = [f" ({one})" for one in row.paper] if row.paper else [""] * len(row.means)
@@ -93,13 +120,14 @@ def markdown(rows: Sequence[Row]) -> str:
         shown = ["", ""] if change is None else [f"{change.mean:+.2f}", f"{change.low:+.2f} to {change.high:+.2f}"]
         average = row.means[-1]
         interval = "" if average is None else f"{average.low:.2f} to {average.high:.2f}"
-        lines.append([row.name, str(row.n_runs), *values, interval, *shown])
+        costs = [f"{row.cost[key] / unit:.{digits}f}" for key, unit, digits in COSTS.values()]
+        lines.append([row.name, str(row.n_runs), *values, interval, *shown, *costs])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n{NOTE}\n"
+    return f"{table}\n\n{SCORES[score]} {NOTE}{BESIDE if any(row.paper for row in rows) else ''}\n"
 
 
-def curve(rows: Sequence[Row]) -> Figure:
-    """Average SI-SDR against the share of SISO blocks, less that of the first design; the paper's beside it."""
+def curve(rows: Sequence[Row], score: str = MAIN) -> Figure:
+    """Average score against the share of SISO blocks, the paper's beside it; other designs as lines."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     mixed = sorted((row.siso_share, row) for row in rows if row.siso_share is not None and row.means[-1])
@@ -118,34 +146,41 @@ def curve(rows: Sequence[Row]) -> Figure:
         if row.siso_share is None and average:
             axis.axhline(average.mean, color="#009e73", linestyle=":", linewidth=1)
             axis.annotate(row.name, (0.01, average.mean), fontsize=8, color="#009e73", va="bottom")
-    paper = sorted((siso / (simo + siso), values[-1]) for (simo, siso), values in PAPER.items())
-    axis.plot(*zip(*paper, strict=True), marker="s", color="0.6", label="paper")
+    if score == MAIN:
+        paper = sorted((siso / (simo + siso), values[-1]) for (simo, siso), values in PAPER.items())
+        axis.plot(*zip(*paper, strict=True), marker="s", color="0.6", label="paper")
     axis.set_xlabel("share of SISO blocks")
-    axis.set_ylabel("average SI-SDR (dB)")
+    axis.set_ylabel(f"average {SCORES[score]} (dB)")
     axis.legend()
     return figure
 
 
-def _mean_scores(folders: Sequence[Path]) -> tuple[dict[str, float], dict[str, float]]:
-    """SI-SDR (dB) and overlap ratio of each mixture that every run has, the first averaged over the runs."""
-    runs = [read_results(folder / TABLE, (MAIN,)) for folder in folders]
+def _mean_scores(folders: Sequence[Path], score: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Score (dB) and overlap ratio of each mixture that every run has, the first averaged over the runs."""
+    runs = [read_results(folder / TABLE, (score,)) for folder in folders]
     shared = [mixture for mixture in runs[0] if all(mixture in run for run in runs)]
-    means = {mixture: float(np.mean([run[mixture].scores[MAIN] for run in runs])) for mixture in shared}
+    means = {mixture: float(np.mean([run[mixture].scores[score] for run in runs])) for mixture in shared}
     scored = {mixture: mean for mixture, mean in means.items() if not math.isnan(mean)}
     return scored, {mixture: runs[0][mixture].overlap_ratio for mixture in scored}
+
+
+def _cost(folder: Path) -> dict[str, float]:
+    summary = json.loads((folder / JSON).read_text(encoding="utf-8"))
+    return {key: summary[key] for key, *_ in COSTS.values()}
 
 
 def _number(mean: Mean | None) -> str:
     return "none" if mean is None else f"{mean.mean:.2f}"
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: Row, score: str) -> dict[str, Any]:
     names = (*BINS.names, "average")
     return {
         "name": row.name,
-        "design": asdict(row.design),
+        "design": row.design and asdict(row.design),
         "runs": row.n_runs,
-        "si_sdr": {name: mean and asdict(mean) for name, mean in zip(names, row.means, strict=True)},
+        **row.cost,
+        score: {name: mean and asdict(mean) for name, mean in zip(names, row.means, strict=True)},
         "difference": row.difference and asdict(row.difference),
         "paper": row.paper and dict(zip(names, row.paper, strict=True)),
     }
