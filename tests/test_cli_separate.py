@@ -260,7 +260,8 @@ def test_a_table_sums_up_several_recordings_and_failures_come_last(separate, mon
 
 
 def test_on_a_terminal_bars_and_a_table_are_drawn(separate, tmp_path, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich take anything for a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich take anything for a terminal,
+    monkeypatch.setenv("COLUMNS", "200")  # a wide one
     names = [tmp_path / f"[red]{number}.wav" for number in range(2)]
     for path in names:
         soundfile.write(path, tone(0.5), RATE)

@@ -39,7 +39,7 @@ def speech_frames(signals: NDArray[np.float32], sample_rate: int) -> Frames:
 def frame_power(signals: NDArray[Float], frame: int) -> NDArray[Float]:
     """Mean square of every frame, the last padded with zeros: (rows, samples) -> (rows, frames)."""
     padded = np.pad(signals, ((0, 0), (0, -signals.shape[1] % frame)))
-    power: NDArray[Float] = np.square(padded.reshape(len(signals), -1, frame)).mean(2)
+    power: NDArray[Float] = np.square(padded.reshape(len(signals), padded.shape[1] // frame, frame)).mean(2)
     return power
 
 
