@@ -14,8 +14,8 @@ import torch
 from hypothesis import settings
 
 from unbabble.cli import main
-from unbabble.networks.frontend import TasNetConfig
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.networks.tasnet import TasNetConfig
 from unbabble.training.config import ModelConfig, TrainingRecipe
 from unbabble.training.export import export_model
 

@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 from unbabble.networks.designs import Mixed, SisoOnly
 from unbabble.networks.dual_path import DualPathBlock
-from unbabble.networks.frontend import TasNetConfig
 from unbabble.networks.loss import permutation_invariant_loss
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.networks.tasnet import TasNetConfig
 
 SMALL = {
     "front_end": TasNetConfig(filters=16, window=8, hop=4, chunk=6, chunk_hop=3),

@@ -8,8 +8,9 @@ from torch import nn
 from unbabble.evaluation.complexity import macs, macs_of_model, macs_per_second
 from unbabble.evaluation.speed import MEASURED_S, measure_speed
 from unbabble.model_folder import open_model
-from unbabble.networks.frontend import TasNetConfig
+from unbabble.networks.band_split import BandSplitConfig, BandSplitFrontEnd, IntoBands, OutOfBands
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.networks.tasnet import TasNetConfig
 
 # The paper's network by hand. 16000 Hz at a hop of 16: 1000 frames a second, each in two chunks: 2000 cells.
 # A path: an LSTM of two directions, 2 x 4 x 128 x (64 + 128) = 196608, and back, 256 x 64 = 16384. A block has
@@ -36,6 +37,19 @@ def test_the_papers_simo_only_network_needs_five_billion():
     assert macs_per_second(NetworkConfig(design=MixedDesign(6, 0)), 2) == 5_146_624_000
 
 
+def test_a_band_split_network_costs_what_it_costs_by_hand():
+    """16000 Hz at a hop of 200: 80 frames a second, each of 201 bins (window 400) in 3 bands of 67: 240 cells.
+
+    A path: 2 x 4 x 10 x (20 + 10) = 2400, and back, 20 x 20 = 400; a block has two. STFT 402 x 400 = 160800 a frame.
+    """
+    front_end = BandSplitConfig(window=400, hop=200, bands=3, narrowest=67)
+    config = NetworkConfig(MixedDesign(1, 1), front_end=front_end, block=DualPathConfig(channels=20, hidden=10))
+    encoding = 80 * (160_800 + 3 * (3 * 67) * 20)
+    decoding = 2 * 80 * (3 * 20 * (2 * 67) + 160_800)
+    blocks = 240 * (5600 + 2 * (400 + 800 + 5600))  # and for each source, head and join
+    assert macs_per_second(config, 2) == encoding + decoding + blocks
+
+
 def hooked_macs(network: SeparationNetwork, mixture: torch.Tensor, n_sources: int) -> int:
     """What torch's layers do on a mixture, from the shapes that they see."""
     counted = []
@@ -47,6 +61,8 @@ def hooked_macs(network: SeparationNetwork, mixture: torch.Tensor, n_sources: in
             counted.append(output.numel() * module.weight[0].numel())
         elif isinstance(module, nn.ConvTranspose1d):
             counted.append(inputs[0].numel() * module.weight[0].numel())
+        elif isinstance(module, IntoBands | OutOfBands):
+            counted.append(inputs[0].shape[:2].numel() * module.weight.numel())
         elif isinstance(module, nn.LSTM):
             weights = sum(weight.numel() for name, weight in module.named_parameters() if "weight" in name)
             counted.append(inputs[0].shape[:2].numel() * weights)
@@ -54,13 +70,23 @@ def hooked_macs(network: SeparationNetwork, mixture: torch.Tensor, n_sources: in
     for module in network.modules():
         module.register_forward_hook(count)
     network(mixture, n_sources)
+    if isinstance(network.front_end, BandSplitFrontEnd):
+        n_frames = network.front_end.encode(mixture).shape[1]
+        counted.append((1 + n_sources) * n_frames * network.front_end.basis.numel())  # the STFT is no layer
     return sum(counted)
 
 
-@pytest.mark.parametrize("magnitudes", [False, True])
+@pytest.mark.parametrize(
+    "front_end",
+    [
+        TasNetConfig(filters=12, window=8, hop=4, chunk=6, chunk_hop=3),
+        TasNetConfig(filters=12, window=8, hop=4, chunk=6, chunk_hop=3, magnitudes=True),
+        BandSplitConfig(window=32, hop=16, bands=4, narrowest=2),
+    ],
+    ids=["tasnet", "magnitudes", "band split"],
+)
 @pytest.mark.parametrize("design", [MixedDesign(2, 0), MixedDesign(0, 2), MixedDesign(1, 2), SisoOnlyDesign(1, 2)])
-def test_counts_equal_what_the_layers_do(design, magnitudes):
-    front_end = TasNetConfig(filters=12, window=8, hop=4, chunk=6, chunk_hop=3, magnitudes=magnitudes)
+def test_counts_equal_what_the_layers_do(design, front_end):
     config = NetworkConfig(
         design=design, n_sources=3, front_end=front_end, block=DualPathConfig(channels=10, hidden=7)
     )

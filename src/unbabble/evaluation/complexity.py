@@ -7,8 +7,10 @@ are not: together they are less than a hundredth.
 from unbabble.config import parse_settings
 from unbabble.errors import RecipeError
 from unbabble.model_folder import CARD, ModelFolder
-from unbabble.networks.frontend import TasNetConfig
+from unbabble.networks.band_split import BandSplitConfig
+from unbabble.networks.frontend import FrontEndConfig
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig
+from unbabble.networks.tasnet import TasNetConfig
 
 
 def macs_of_model(model: ModelFolder) -> float | None:
@@ -22,23 +24,39 @@ def macs_of_model(model: ModelFolder) -> float | None:
 
 def macs_per_second(config: NetworkConfig, n_sources: int) -> float:
     """A second of audio, of a recording so long that its edges do not count."""
-    front_end = config.front_end
-    frames = config.sample_rate / front_end.hop
-    return macs(config, n_sources, frames, frames * front_end.chunk / front_end.chunk_hop)
+    frames = config.sample_rate / config.front_end.hop
+    return macs(config, n_sources, frames, frames * cells_of_frame(config.front_end))
 
 
 def macs(config: NetworkConfig, n_sources: int, frames: float, cells: float) -> float:
-    """Of so many frames of E(y), which chunking makes into so many cells of a grid (rows x columns)."""
+    """Of so many frames of E(y), which the front end makes into so many cells of a grid (rows x columns)."""
     encoding, decoding = front_end_macs(config.front_end, config.block.channels)
     mixture, source = design_macs(config)
     return frames * (encoding + n_sources * decoding) + cells * (mixture + n_sources * source)
 
 
-def front_end_macs(config: TasNetConfig, channels: int) -> tuple[int, int]:
+def cells_of_frame(config: FrontEndConfig) -> float:
+    """Cells of the grid for each frame: the chunks it is in, or its bands."""
+    return config.chunk / config.chunk_hop if isinstance(config, TasNetConfig) else config.bands
+
+
+def front_end_macs(config: FrontEndConfig, channels: int) -> tuple[int, int]:
     """A frame: to encode the mixture, and to decode one source."""
+    return tasnet_macs(config, channels) if isinstance(config, TasNetConfig) else band_split_macs(config, channels)
+
+
+def tasnet_macs(config: TasNetConfig, channels: int) -> tuple[int, int]:
+    """A frame: the filterbank, and a linear layer into or out of the blocks."""
     filterbank = config.filters * config.window
     shown = config.filters + (config.filters // 2 if config.magnitudes else 0)
     return filterbank + shown * channels, channels * config.filters + filterbank
+
+
+def band_split_macs(config: BandSplitConfig, channels: int) -> tuple[int, int]:
+    """A frame: the STFT, and a linear layer a band, as wide as the widest; 3 numbers of a bin go in, 2 come out."""
+    stft = 2 * config.bins * config.window
+    filled_up = config.bands * max(config.widths)
+    return stft + 3 * filled_up * channels, channels * 2 * filled_up + stft
 
 
 def design_macs(config: NetworkConfig) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from unbabble.networks.frontend import GlobalNorm
+from unbabble.networks.layers import GlobalNorm
 
 
 class RecurrentPath(nn.Module):

@@ -4,142 +4,34 @@ A grid has the shape (batch, rows, columns, channels). What its rows and columns
 end's own affair; blocks and designs only see the grid.
 """
 
-import math
-from typing import Literal
+from typing import Annotated, Any
 
-import torch
-from pydantic import model_validator
-from torch import Tensor, nn
-from torch.nn import functional as F
+from pydantic import Discriminator, Tag
 
-from unbabble.config import Positive, settings
+from unbabble.networks.band_split import BandSplitConfig, BandSplitFrontEnd
+from unbabble.networks.tasnet import TasNetConfig, TasNetFrontEnd
 
 
-@settings
-class TasNetConfig:
-    """Sizes of the learned front end. Defaults: 2 ms windows at 16 kHz, after the authors' configuration."""
-
-    kind: Literal["tasnet"] = "tasnet"
-    filters: Positive = 64
-    window: Positive = 32  # samples
-    hop: Positive = 16  # samples
-    chunk: Positive = 100  # frames
-    chunk_hop: Positive = 50  # frames
-    start: Literal["random", "fourier"] = "random"  # what the filters are before training
-    magnitudes: bool = False  # show the network the magnitudes of quadrature pairs beside E(y)
-
-    @model_validator(mode="after")
-    def _whole(self) -> "TasNetConfig":
-        if self.window % self.hop or self.chunk % self.chunk_hop:
-            raise ValueError("window must be a multiple of hop, and chunk of chunk_hop")
-        if self.filters % 2 and (self.magnitudes or self.start == "fourier"):
-            raise ValueError("filters must be even for quadrature pairs (magnitudes, start: fourier)")
-        return self
+def _kind(value: Any) -> str | None:
+    """TasNet's where a recipe or card gives none, as those did that were written before there was another."""
+    kind: str | None = value.get("kind", "tasnet") if isinstance(value, dict) else getattr(value, "kind", None)
+    return kind
 
 
-class TasNetFrontEnd(nn.Module):
-    """Learned encoder and decoder around masks, with chunking (rows = chunks, columns = frames in a chunk).
+FrontEndConfig = Annotated[
+    Annotated[TasNetConfig, Tag("tasnet")] | Annotated[BandSplitConfig, Tag("band_split")],
+    Discriminator(
+        _kind,
+        custom_error_type="front_end",
+        custom_error_message="expected a front end of kind tasnet or band_split",
+    ),
+]
 
-    PAPER: encoder and decoder of TasNet, segmentation and overlap-add of DPRNN, ReLU masks on E(y).
-    The encoder is linear and the normalisation after it removes its level, so the whole network
-    scales with its input: twice the mixture gives twice the estimates, silence gives silence.
-
-    With ``magnitudes`` filter k and filter k + filters / 2 are taken as a quadrature pair, and the logarithm of
-    the pair's power is shown to the network beside E(y) (Pariente et al., *Filterbank design for end-to-end
-    speech separation*, 2020); masks still apply to E(y). With windows far over the paper's 2 ms this learns
-    many times faster.
-    """
-
-    def __init__(self, config: TasNetConfig, channels: int) -> None:
-        super().__init__()
-        self.window, self.hop = config.window, config.hop
-        self.chunk, self.chunk_hop = config.chunk, config.chunk_hop
-        self.encoder = nn.Conv1d(1, config.filters, self.window, stride=self.hop, bias=False)
-        self.decoder = nn.ConvTranspose1d(config.filters, 1, self.window, stride=self.hop, bias=False)
-        self.norm = GlobalNorm(config.filters, eps=1e-16)  # so small that quiet recordings keep their scale
-        self.magnitude_norm = GlobalNorm(config.filters // 2) if config.magnitudes else None
-        self.enter = nn.Linear(config.filters + (config.filters // 2 if config.magnitudes else 0), channels)
-        self.leave = nn.Linear(channels, config.filters)
-        if config.start == "fourier":
-            basis = fourier_basis(config.filters, self.window)
-            self.encoder.weight.data.copy_(basis)
-            self.decoder.weight.data.copy_(2 * basis)
-
-    def encode(self, mixture: Tensor) -> Tensor:
-        """E(y): mixture (batch, samples) -> frames (batch, frames, filters)."""
-        edge = self.window - self.hop  # so that every sample lies under window / hop frames
-        tail = -mixture.shape[-1] % self.hop
-        padded = F.pad(mixture, (edge, edge + tail))
-        frames: Tensor = self.encoder(padded.unsqueeze(1)).transpose(1, 2)
-        return frames
-
-    def grid(self, frames: Tensor) -> Tensor:
-        """Frames (batch, frames, filters) -> grid (batch, chunks, frames in a chunk, channels)."""
-        features = self.norm(frames)
-        if self.magnitude_norm is not None:
-            features = torch.cat([features, self.magnitude_norm(log_power(frames))], dim=-1)
-        features = self.enter(features)
-        edge = self.chunk - self.chunk_hop
-        tail = -features.shape[1] % self.chunk_hop
-        pieces = F.pad(features, (0, 0, edge, edge + tail))
-        pieces = pieces.reshape(pieces.shape[0], -1, self.chunk_hop, pieces.shape[-1])
-        later = self.chunk // self.chunk_hop - 1
-        return torch.cat([pieces[:, part : part - later or None] for part in range(later + 1)], dim=2)
-
-    def decode(self, grids: Tensor, frames: Tensor, n_samples: int) -> Tensor:
-        """One grid per source -> one waveform per source, through masks on E(y).
-
-        grids: (batch, sources, chunks, frames in a chunk, channels); frames: (batch, frames, filters);
-        returns (batch, sources, samples).
-        """
-        features = self._overlap_add(grids.flatten(0, 1))[:, : frames.shape[1]]
-        masks = F.relu(self.leave(features)).reshape(*grids.shape[:2], *frames.shape[1:])
-        masked = masks * frames.unsqueeze(1)
-        waveforms = self.decoder(masked.flatten(0, 1).transpose(1, 2))
-        edge = self.window - self.hop
-        estimates: Tensor = waveforms.reshape(frames.shape[0], grids.shape[1], -1)
-        return estimates[:, :, edge : edge + n_samples]
-
-    def _overlap_add(self, grid: Tensor) -> Tensor:
-        """Grid (batch, chunks, frames in a chunk, channels) -> (batch, frames, channels)."""
-        batch, chunks, _, channels = grid.shape
-        parts = self.chunk // self.chunk_hop
-        pieces = grid.reshape(batch, chunks, parts, self.chunk_hop, channels)
-        total = sum(F.pad(pieces[:, :, part], (0, 0, 0, 0, part, parts - 1 - part)) for part in range(parts))
-        assert isinstance(total, Tensor)
-        return total.reshape(batch, -1, channels)[:, self.chunk - self.chunk_hop :]
+FrontEnd = TasNetFrontEnd | BandSplitFrontEnd
 
 
-def fourier_basis(filters: int, window: int) -> Tensor:
-    """Windowed cosines, then the sines in quadrature, evenly over frequency: (filters, 1, window)."""
-    time = torch.arange(window) + 0.5
-    frequencies = math.pi * (torch.arange(filters // 2) + 0.5) / (filters // 2)  # radians a sample
-    phases = frequencies.unsqueeze(1) * time
-    waves = torch.cat([torch.cos(phases), torch.sin(phases)]) * torch.sin(math.pi * time / window)
-    return (waves / math.sqrt(2 * window)).unsqueeze(1)
-
-
-def log_power(frames: Tensor) -> Tensor:
-    """Log power of quadrature pairs: frames (batch, frames, filters) -> (batch, frames, filters / 2).
-
-    Floored 50 dB below the mean power, so that it shifts with the input's level and keeps its shape.
-    """
-    cosine, sine = frames.chunk(2, dim=-1)
-    power = cosine.square() + sine.square()
-    return torch.log(power + 1e-5 * power.mean((1, 2), keepdim=True) + 1e-20)
-
-
-class GlobalNorm(nn.Module):
-    """Global layer norm: over all axes but the first; a gain and a bias for each channel (the last axis)."""
-
-    def __init__(self, channels: int, eps: float = 1e-8) -> None:
-        super().__init__()
-        self.eps = eps
-        self.gain = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        axes = tuple(range(1, features.ndim))
-        centred = features - features.mean(axes, keepdim=True)
-        power = centred.square().mean(axes, keepdim=True)
-        return centred * torch.rsqrt(power + self.eps) * self.gain + self.bias
+def make_front_end(config: FrontEndConfig, channels: int) -> FrontEnd:
+    """The front end of a description, for blocks of so many channels."""
+    if isinstance(config, TasNetConfig):
+        return TasNetFrontEnd(config, channels)
+    return BandSplitFrontEnd(config, channels)

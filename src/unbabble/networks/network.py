@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from unbabble.config import NotNegative, Positive, settings
 from unbabble.networks.designs import Mixed, SisoOnly
 from unbabble.networks.dual_path import DualPathBlock
-from unbabble.networks.frontend import TasNetConfig, TasNetFrontEnd
+from unbabble.networks.frontend import FrontEndConfig, make_front_end
+from unbabble.networks.tasnet import TasNetConfig
 
 
 @settings
@@ -39,7 +40,7 @@ class NetworkConfig:
     design: MixedDesign | SisoOnlyDesign = MixedDesign(2, 4)
     sample_rate: Positive = 16000  # Hz
     n_sources: Positive = 2  # heads (designs A, B), or the steps trained (design C)
-    front_end: TasNetConfig = TasNetConfig()
+    front_end: FrontEndConfig = TasNetConfig()
     block: DualPathConfig = DualPathConfig()
 
 
@@ -54,7 +55,7 @@ class SeparationNetwork(nn.Module):
         def make_block() -> DualPathBlock:
             return DualPathBlock(channels, config.block.hidden)
 
-        self.front_end = TasNetFrontEnd(config.front_end, channels)
+        self.front_end = make_front_end(config.front_end, channels)
         design = config.design
         self.design: Mixed | SisoOnly
         if isinstance(design, MixedDesign):

@@ -1,0 +1,196 @@
+"""The STFT with band split: a waveform as a grid of frames and bands."""
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unbabble.config import Positive, settings
+from unbabble.networks.layers import GlobalNorm, log_power, pair_power, power_floor, with_edges
+
+
+@settings
+class BandSplitConfig:
+    """Sizes of the STFT and its bands. Defaults: 32 ms windows every 16 ms at 16 kHz, bands of 0.1 to 0.9 kHz."""
+
+    kind: Literal["band_split"] = "band_split"
+    window: Positive = 512  # samples
+    hop: Positive = 256  # samples
+    bands: Positive = 20
+    narrowest: Positive = 4  # bins of the lowest band; each is wider than the one below it by the same factor
+
+    @model_validator(mode="after")
+    def _whole(self) -> "BandSplitConfig":
+        if self.window % 2 or self.window % self.hop or self.window == self.hop:
+            raise ValueError("window must be even, and a multiple of hop, at least twice as long")
+        if self.bands * self.narrowest > self.bins:
+            raise ValueError(
+                f"{self.bands} bands of at least {self.narrowest} bins are more than the {self.bins} of the window"
+            )
+        return self
+
+    @property
+    def bins(self) -> int:
+        """From 0 Hz to half the sample rate, both included."""
+        return self.window // 2 + 1
+
+    @property
+    def widths(self) -> list[int]:
+        """Bins of each band."""
+        edges = band_edges(self.bins, self.bands, self.narrowest)
+        return [high - low for low, high in pairwise(edges)]
+
+
+class BandSplitFrontEnd(nn.Module):
+    """STFT, its bins joined into bands, and complex masks (rows = frames, columns = bands).
+
+    After band-split RNN (Luo and Yu, *Music source separation with band-split RNN*, 2023). Every band has a linear
+    layer of its own into the blocks, which all bands share, and one out of them. Into it go the STFT, with the mean
+    power of each band made 1, and its log powers, from which an untrained network learns faster than from the STFT
+    alone. Both are free of the input's level, so the whole network scales with its input: twice the mixture gives
+    twice the estimates, silence gives silence. A band that is all but empty, as those above the limit of a telephone,
+    stays so.
+
+    Masks are complex: with windows this long, talkers meet in a bin, and a real mask would give each of them the
+    phase of the mixture. They have no activation, because the parts of the best mask have either sign and no bound:
+    it is larger than 1 wherever talkers cancel each other.
+    """
+
+    basis: Tensor
+    members: Tensor
+
+    def __init__(self, config: BandSplitConfig, channels: int) -> None:
+        super().__init__()
+        self.window, self.hop = config.window, config.hop
+        self.register_buffer("basis", stft_basis(config.window, config.hop), persistent=False)
+        self.register_buffer("members", members(config.widths), persistent=False)
+        self.level_norm = GlobalNorm(config.bins)
+        self.enter = IntoBands(config.widths, 3, channels)
+        self.leave = OutOfBands(config.widths, 2, channels)
+
+    def encode(self, mixture: Tensor) -> Tensor:
+        """STFT: mixture (batch, samples) -> frames (batch, frames, 2 * bins), real parts, then imaginary parts."""
+        padded = with_edges(mixture, self.window, self.hop)
+        return F.conv1d(padded.unsqueeze(1), self.basis, stride=self.hop).transpose(1, 2)
+
+    def grid(self, frames: Tensor) -> Tensor:
+        """Frames (batch, frames, 2 * bins) -> grid (batch, frames, bands, channels)."""
+        shown = [self._as_loud(frames), self.level_norm(log_power(frames))]
+        grid: Tensor = self.enter(torch.cat(shown, dim=-1))
+        return grid
+
+    def decode(self, grids: Tensor, frames: Tensor, n_samples: int) -> Tensor:
+        """One grid per source -> one waveform per source, through complex masks on the STFT.
+
+        grids: (batch, sources, frames, bands, channels); frames: (batch, frames, 2 * bins);
+        returns (batch, sources, samples).
+        """
+        masks = self.leave(grids.flatten(0, 1)).reshape(*grids.shape[:3], -1)
+        masked = complex_product(masks, frames.unsqueeze(1)).flatten(0, 1)
+        waveforms = F.conv_transpose1d(masked.transpose(1, 2), self.basis, stride=self.hop)
+        edge = self.window - self.hop
+        return waveforms.reshape(*grids.shape[:2], -1)[:, :, edge : edge + n_samples]
+
+    def _as_loud(self, frames: Tensor) -> Tensor:
+        """Frames whose bands have all a mean power of 1, but for those that are all but empty."""
+        power = pair_power(frames)
+        of_bands = power.mean(1, keepdim=True) @ self.members.T / self.members.sum(1)  # (batch, 1, bands)
+        loudness = of_bands @ self.members + power_floor(power)  # (batch, 1, bins)
+        return frames * torch.rsqrt(loudness).repeat(1, 1, 2)
+
+
+class IntoBands(nn.Module):
+    """A linear layer for each band, from some numbers of each of its bins to channels.
+
+    (batch, frames, numbers * bins) -> (batch, frames, bands, channels). Every band is filled up with zeros to the
+    width of the widest, so that one batched product does them all; the weights of what is filled up do nothing.
+    """
+
+    places: Tensor
+
+    def __init__(self, widths: list[int], numbers: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("places", places_in_bands(widths, numbers).flatten(), persistent=False)
+        bound = (numbers * torch.tensor(widths)).rsqrt().reshape(-1, 1, 1)
+        self.weight = nn.Parameter(bound * (2 * torch.rand(len(widths), numbers * max(widths), channels) - 1))
+        self.bias = nn.Parameter(bound * (2 * torch.rand(len(widths), 1, channels) - 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        filled_up = F.pad(features.transpose(1, 2), (0, 0, 0, 1)).index_select(1, self.places)
+        bands = filled_up.reshape(features.shape[0], *self.weight.shape[:2], features.shape[1])
+        grid = bands.transpose(2, 3) @ self.weight + self.bias  # (batch, bands, frames, channels)
+        return grid.transpose(1, 2)
+
+
+class OutOfBands(nn.Module):
+    """A linear layer for each band, from channels to some numbers of each of its bins; shapes as in ``IntoBands``."""
+
+    order: Tensor
+
+    def __init__(self, widths: list[int], numbers: int, channels: int) -> None:
+        super().__init__()
+        order = places_in_bands(widths, numbers).flatten().argsort()[: numbers * sum(widths)]
+        self.register_buffer("order", order, persistent=False)
+        bound = channels**-0.5
+        self.weight = nn.Parameter(bound * (2 * torch.rand(len(widths), numbers * max(widths), channels) - 1))
+        self.bias = nn.Parameter(bound * (2 * torch.rand(len(widths), numbers * max(widths), 1) - 1))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        bands = self.weight @ grid.permute(0, 2, 3, 1) + self.bias  # (batch, bands, numbers * widest, frames)
+        return bands.flatten(1, 2).index_select(1, self.order).transpose(1, 2)
+
+
+def places_in_bands(widths: list[int], numbers: int) -> Tensor:
+    """Which of (numbers * bins) each place of each band holds: (bands, numbers, widest).
+
+    Where a band is narrower than the widest, the places left over hold one past the last.
+    """
+    n_bins, width = sum(widths), torch.tensor(widths).unsqueeze(1)
+    place = torch.arange(max(widths))
+    bins = width.cumsum(0) - width + place  # (bands, widest)
+    every = bins.unsqueeze(1) + n_bins * torch.arange(numbers).unsqueeze(1)
+    return torch.where((place < width).unsqueeze(1), every, numbers * n_bins)
+
+
+def members(widths: list[int]) -> Tensor:
+    """1 for every bin of a band, else 0: (bands, bins)."""
+    band = torch.repeat_interleave(torch.tensor(widths))
+    return (band == torch.arange(len(widths)).unsqueeze(1)).float()
+
+
+def band_edges(bins: int, bands: int, narrowest: int) -> list[int]:
+    """First bins of the bands and one past the last: bands + 1 numbers from 0 to ``bins``.
+
+    The lowest band has ``narrowest`` bins; the widths grow by one factor from band to band, as widths on the mel
+    scale do, so that the bands fill all bins.
+    """
+    low, high = 1.0, float(bins)
+    for _ in range(60):
+        factor = (low + high) / 2
+        too_wide = sum(narrowest * factor**band for band in range(bands)) > bins
+        low, high = (low, factor) if too_wide else (factor, high)
+    reached = [sum(narrowest * low**band for band in range(below)) for below in range(bands)]
+    return [math.floor(edge + 0.5) for edge in reached] + [bins]
+
+
+def stft_basis(window: int, hop: int) -> Tensor:
+    """Cosines, then sines, of every bin under a sine window: (2 * bins, 1, window).
+
+    A tight frame: the transposed convolution with it undoes the convolution, wherever window / hop frames overlap.
+    """
+    time = torch.arange(window, dtype=torch.float64)
+    angles = torch.arange(window // 2 + 1, dtype=torch.float64).unsqueeze(1) * time * (2 * math.pi / window)
+    waves = torch.cat([torch.cos(angles), -torch.sin(angles)])
+    orthonormal = waves / waves.norm(dim=1, keepdim=True).clamp(min=1)  # the sines of 0 Hz and of the last bin are 0
+    tapered: Tensor = orthonormal * torch.sin(math.pi * (time + 0.5) / window) * math.sqrt(2 * hop / window)
+    return tapered.float().unsqueeze(1)
+
+
+def complex_product(one: Tensor, other: Tensor) -> Tensor:
+    """Of numbers given as real parts, then imaginary parts: (..., 2 * bins)."""
+    (a, b), (c, d) = one.chunk(2, dim=-1), other.chunk(2, dim=-1)
+    return torch.cat([a * c - b * d, a * d + b * c], dim=-1)
