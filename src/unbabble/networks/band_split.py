@@ -50,10 +50,9 @@ class BandSplitFrontEnd(nn.Module):
 
     After band-split RNN (Luo and Yu, *Music source separation with band-split RNN*, 2023). Every band has a linear
     layer of its own into the blocks, which all bands share, and one out of them. Into it go the STFT, with the mean
-    power of each band made 1, and its log powers, from which an untrained network learns faster than from the STFT
-    alone. Both are free of the input's level, so the whole network scales with its input: twice the mixture gives
-    twice the estimates, silence gives silence. A band that is all but empty, as those above the limit of a telephone,
-    stays so.
+    power of each band made 1, and its log powers, as with the ``magnitudes`` of TasNet's front end. Both are free of
+    the input's level, so the whole network scales with its input: twice the mixture gives twice the estimates,
+    silence gives silence. A band that is all but empty, as those above the limit of a telephone, stays so.
 
     Masks are complex: with windows this long, talkers meet in a bin, and a real mask would give each of them the
     phase of the mixture. They have no activation, because the parts of the best mask have either sign and no bound:
