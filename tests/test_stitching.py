@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unbabble import Separator
 from unbabble.stitching.activity import FRAME_S, Turn, smooth, turns_of
 from unbabble.stitching.decide import likeliest
-from unbabble.stitching.stitch import Stitcher, mix, spread
+from unbabble.stitching.stitch import Stitcher, mix, share_apart, spread
 from unbabble.stitching.voices import Talkers, around, unit
 from unbabble.windows import WindowJoiner, WindowSplitter
 
@@ -200,3 +200,12 @@ def test_the_bundled_model_leaves_a_lone_voice_alone(voice):
     assert stream.heard == (0,)
     assert loss(tracks[0], samples) < 0.01
     assert not tracks[1].any()
+
+
+def test_estimates_are_apart_where_one_is_far_below_the_other():
+    levels = np.array([[0.0, -50.0, 0.0, 0.0], [-60.0, 0.0, -5.0, 0.0]], np.float32).repeat(100, axis=1)
+    one = np.arange(400) < 300
+    assert share_apart(levels, one) == pytest.approx((200 + 100) / (300 + 100))  # 4 s are believed beforehand
+    assert share_apart(levels, one & (np.arange(400) < 200)) == 1
+    assert share_apart(levels, np.zeros(400, bool)) == 1
+    assert share_apart(levels[:1], one) == 1

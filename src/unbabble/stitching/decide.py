@@ -15,6 +15,7 @@ SILENT, SEVERAL = -1, -2  # in place of the track of the only one who talks
 IMPOSSIBLE = 1e6
 HELD_S = 8.0  # over longer stretches, networks lose their talkers more and more
 MOST_ORDERED = 4  # tracks, all orders of which are tried
+DOUBT = 4  # power of how far estimates are apart, with which less speaks for holding them
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Weights:
     begin: float = 3.0  # a change between silence, one and several
     relay: float = 5.0  # another talker without a pause
     swap: float = 3.0  # estimates that change talkers within a window
-    hold: float = 40.0  # for estimates that never do, in windows of up to HELD_S
+    hold: float = 60.0  # for estimates that never do, in windows of up to HELD_S, if they are wholly apart
     louder: float = 1.5  # where they never do: the louder estimate is that of the talker
     even: float = 1.0  # and estimates that are about as loud, for several talkers
     plain: float = 0.9  # how much louder one must be, 0 to 1, for the other to be of nobody
@@ -46,15 +47,17 @@ class Evidence:
 
     counts (frames, 3): log-probabilities of 0, 1 and more talkers; voices (frames, voice): directions of what is
     heard; estimate_voices (estimates, frames, voice); louder (estimates, frames): 1 where one is plainly the loudest,
-    -1 where it is plainly not; orders (orders, tracks): those to choose from; agreement (orders, frames): of the
-    estimates, so ordered, with the tracks of the window before; earlier (frames,): what that window decided, as far
-    as it reached; talkers (tracks, voice): directions, zeros where nobody is known.
+    -1 where it is plainly not; apart: how surely each estimate is one talker's, 0 to 1; orders (orders, tracks):
+    those to choose from; agreement (orders, frames): of the estimates, so ordered, with the tracks of the window
+    before; earlier (frames,): what that window decided, as far as it reached; talkers (tracks, voice): directions,
+    zeros where nobody is known.
     """
 
     counts: Array
     voices: Array
     estimate_voices: Array
     louder: Array
+    apart: float
     orders: Numbers
     agreement: Array
     earlier: Numbers
@@ -94,7 +97,7 @@ def decide(evidence: Evidence, weights: Weights) -> Decision:
     scores, held_scores = (values.reshape(n_frames, n_states) for values in (scores, held_scores))
     costs, held_costs = (values.reshape(n_states, n_states) for values in (costs, held_costs))
     path, held_path = likeliest(scores, costs), likeliest(held_scores, held_costs)
-    hold = weights.hold * min(1.0, HELD_S / (n_frames * FRAME_S))
+    hold = weights.hold * evidence.apart**DOUBT * min(1.0, HELD_S / (n_frames * FRAME_S))
     worse = _score_of(path, scores, costs) - _score_of(held_path, scores, costs)
     steady = evidence.n_known > 1 and worse < hold
     chosen = held_path if steady else path

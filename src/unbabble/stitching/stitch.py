@@ -22,7 +22,9 @@ from unbabble.stitching.voices import Talkers, around, turned
 Samples = NDArray[np.float32]
 Numbers = NDArray[np.intp]
 
-LOUDER_DB = 10.0  # by which one estimate is plainly louder than another
+LOUDER_DB = 10.0  # by which one estimate is plainly louder than another,
+APART_DB = 20.0  # and so much that the other holds nothing of its talker
+BELIEVED_S = 4.0  # of speech, as if estimates had been apart in it: what is believed of them beforehand
 KEPT_FRAMES = 2  # of silence beside speech
 ROUNDS = 2  # of deciding who talks, and hearing how they sound
 
@@ -69,12 +71,13 @@ class Stitcher:
         counts, described = heard[0, :n_frames], described[:, :n_frames]
         one, several = (counts.argmax(1) == count for count in (1, 2))
         voices, of_estimates = around(described[0], one), np.stack([around(row, several) for row in described[1:]])
-        louder = plainly_louder(levels_db(estimates, self._frame))
+        levels = levels_db(estimates, self._frame)
+        louder, apart = plainly_louder(levels), share_apart(levels, one)
         orders = orders_to_try(self._tail, estimates)
         agreement, earlier = agreement_of(self._tail, estimates, orders, self._frame), self._earlier[:n_frames]
         talkers = self._talkers.with_newcomers(voices[one], louder[:, one].argmax(0), of_estimates[:, several])
         for _ in range(ROUNDS):
-            evidence = Evidence(counts, voices, of_estimates, louder, orders, agreement, earlier, talkers)
+            evidence = Evidence(counts, voices, of_estimates, louder, apart, orders, agreement, earlier, talkers)
             decision = decide(evidence, self._weights)
             talkers = turned(talkers, voices, decision.who)
         return voices, decision, talkers
@@ -104,6 +107,16 @@ def plainly_louder(levels: Samples) -> Samples:
         return np.ones_like(levels)
     loudest_other = np.stack([np.delete(levels, row, axis=0).max(0) for row in range(len(levels))])
     return np.asarray(((levels - loudest_other) / LOUDER_DB).clip(-1, 1), np.float32)
+
+
+def share_apart(levels: Samples, one: NDArray[np.bool_]) -> float:
+    """In how much of the speech estimates are apart: levels (estimates, frames) in dB, one (frames,)."""
+    if len(levels) == 1:
+        return 1.0
+    second, first = np.sort(levels, axis=0)[-2:]
+    believed = BELIEVED_S / FRAME_S
+    n_apart = np.count_nonzero((first - second >= APART_DB) & one)
+    return (n_apart + believed) / (np.count_nonzero(one) + believed)
 
 
 def weights_of(decision: Decision, known: NDArray[np.bool_], n_estimates: int) -> Samples:

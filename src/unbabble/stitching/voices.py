@@ -16,7 +16,7 @@ STRANGE_S = 3.0  # of speech of a window,
 STRANGE = 0.6  # and the cosine of all of it and a known voice, below which it is another's
 HINTED_S = 0.5  # of speech, where estimates tell voices apart,
 HINTED = 0.45, 0.6  # and the cosine then: the first, and more by the second for the share of several at once
-PERHAPS, SURELY = 0.1, 0.35  # share of several at once that is another talker: if the voice is, in any case
+PERHAPS, SURELY = 0.1, 0.25  # share of several at once that is another talker: if the voice is, in any case
 STARTS, ROUNDS = 8, 6  # of k-means
 
 
