@@ -84,6 +84,28 @@ def test_a_silent_source_gives_finite_loss_and_gradients(ratio, silent_estimate)
     assert torch.isfinite(estimates.grad).all()
 
 
+@pytest.mark.parametrize("ratio", [snr, si_sdr])
+@pytest.mark.parametrize(("below_db", "expected"), [(0.0, 0.0), (10.0, 10.0), (20.0, 19.6), (60.0, 30.0)])
+def test_the_estimate_of_a_silent_source_is_measured_against_the_mixture(ratio, below_db, expected):
+    """Nobody talks: the mixture is noise, and an estimate so far below it counts so much, 30 dB at most."""
+    noise, other = orthogonal_pair()
+    estimates = torch.stack([other, other])[None] * 10 ** (-below_db / 20)
+    losses, _ = permutation_invariant_loss(estimates, torch.zeros(1, 2, noise.numel()), ratio, noise[None])
+    assert -losses.item() == pytest.approx(expected, abs=0.05)
+
+
+def test_a_silent_source_does_not_rule_the_gradient():
+    talker, leak = orthogonal_pair()
+    sources = torch.stack([talker, torch.zeros_like(talker)])[None]
+    norms = []
+    for below_db in (10, 30, 60):
+        estimates = torch.stack([talker + 0.3 * leak, leak * 10 ** (-below_db / 20)])[None].requires_grad_()
+        permutation_invariant_loss(estimates, sources)[0].sum().backward()
+        norms.append(estimates.grad.norm(dim=-1)[0])
+    assert all(silent < 10 * talking for talking, silent in norms)
+    assert norms[2][1] < norms[1][1]
+
+
 def test_pairwise_has_sources_in_rows_and_estimates_in_columns():
     sources = torch.randn(1, 2, 100)
     estimates = torch.stack([sources[:, 0], sources[:, 0]], dim=1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 SILENCE = 1e-8  # mean power, -80 dB of full scale: what is below counts as silence in a loss on levels
 TINY = 1e-12  # mean power: keeps the scale-invariant ratio finite
+QUIET_ENOUGH = 1e-3  # of the mixture's power: the estimate of a silent source need not be below it
 
 Ratio = Callable[[Tensor, Tensor], Tensor]
 
@@ -19,8 +20,7 @@ Ratio = Callable[[Tensor, Tensor], Tensor]
 def snr(estimates: Tensor, sources: Tensor) -> Tensor:
     """Signal-to-noise ratio in dB over the last axis: (..., samples) -> (...).
 
-    Not scale-invariant: the level of an estimate counts (PAPER: training). A silent source has a finite
-    ratio, which grows as its estimate falls silent.
+    Not scale-invariant: the level of an estimate counts (PAPER: training).
     """
     return _ratio_db(sources, estimates - sources, SILENCE)
 
@@ -35,6 +35,16 @@ def si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
     gain = (estimates * sources).mean(-1) / (_power(sources) + TINY)
     target = gain.unsqueeze(-1) * sources
     return _ratio_db(target, estimates - target, TINY)
+
+
+def quietness(estimates: Tensor, mixture: Tensor) -> Tensor:
+    """How far below the mixture an estimate is, in dB over the last axis, at most 30: (..., samples) -> (...).
+
+    What a ratio is for a silent source. Beyond 30 dB nothing is to be gained, else silence would rule the gradient
+    (Wisdom et al., *What's all the fuss about free universal sound separation data?*, 2021).
+    """
+    loudness = _power(mixture) + SILENCE
+    return -10 * torch.log10(_power(estimates) / loudness + QUIET_ENOUGH)
 
 
 def pairwise(ratio: Ratio, estimates: Tensor, sources: Tensor) -> Tensor:
@@ -54,15 +64,22 @@ def permute(estimates: Tensor, permutation: Tensor) -> Tensor:
     return estimates.take_along_dim(permutation.unsqueeze(-1), dim=1)
 
 
-def permutation_invariant_loss(estimates: Tensor, sources: Tensor, ratio: Ratio = snr) -> tuple[Tensor, Tensor]:
+def permutation_invariant_loss(
+    estimates: Tensor, sources: Tensor, ratio: Ratio = snr, mixture: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Utterance-level permutation invariant loss (PAPER: training).
 
-    estimates, sources: (batch, source, samples). Returns the negative ratio in dB, averaged over sources,
-    for each mixture (batch,), and the permutation (batch, source).
+    estimates, sources: (batch, source, samples); mixture (batch, samples): what is to be quiet where a source is
+    silent is compared with it, by default with the sum of the sources. Returns the negative ratio in dB, averaged
+    over sources, for each mixture (batch,), and the permutation (batch, source).
     """
     if estimates.shape != sources.shape:
         raise ValueError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)} differ")
-    ratios = pairwise(ratio, estimates, sources)
+    mixture = sources.sum(1) if mixture is None else mixture
+    silent = ~sources.any(-1, keepdim=True)
+    ratios = torch.where(
+        silent, quietness(estimates, mixture.unsqueeze(1)).unsqueeze(1), pairwise(ratio, estimates, sources)
+    )
     permutation = best_permutation(ratios)
     chosen = ratios.take_along_dim(permutation.unsqueeze(-1), dim=-1).squeeze(-1)
     return -chosen.mean(-1), permutation

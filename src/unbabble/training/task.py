@@ -51,7 +51,7 @@ class SeparationTask(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         self.last_batch = batch
-        losses, _permutation = self._losses(self.network(batch.mixture), batch.sources)
+        losses, _permutation = self._losses(self.network(batch.mixture), batch)
         loss = losses.mean()
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.mixture))
         return loss
@@ -72,7 +72,7 @@ class SeparationTask(lightning.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         mixture, sources, overlap_ratio = batch
         estimates = self.network(mixture).float()
-        losses, permutation = self._losses(estimates, sources)
+        losses, permutation = self._losses(estimates, batch)
         gain = si_sdr(permute(estimates, permutation), sources) - si_sdr(mixture.unsqueeze(1), sources)
         complete = sources.any(-1).all(-1)  # in a silent source there is nothing to be found
         self.log("valid/loss", losses.mean(), prog_bar=True, batch_size=len(mixture))
@@ -137,15 +137,17 @@ class SeparationTask(lightning.LightningModule):
         while size := size // 2:
             self.zero_grad(set_to_none=True)
             try:
-                losses, _ = self._losses(self.network(batch.mixture[:size]), batch.sources[:size])
+                part = Batch(*(signals[:size] for signals in batch))
+                losses, _ = self._losses(self.network(part.mixture), part)
                 losses.mean().backward()  # type: ignore[no-untyped-call]
                 break
             except torch.OutOfMemoryError:
                 continue
         return size
 
-    def _losses(self, estimates: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
-        return permutation_invariant_loss(estimates.float(), sources, RATIOS[self.config.loss])
+    def _losses(self, estimates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        ratio = RATIOS[self.config.loss]
+        return permutation_invariant_loss(estimates.float(), batch.sources, ratio, batch.mixture)
 
 
 def cosine_factor(progress: float, schedule: CosineSchedule) -> float:
