@@ -5,7 +5,8 @@
 One step is forward, loss, backward, clipping and Adam on mixtures of 4 s at 16 kHz that lie on the device. Every
 measurement is a process of its own, in turn, round after round, so that what disturbs the machine disturbs all alike;
 the table has medians, in utterances a second, and ratios within a round. Ours are set up as ``unbabble train`` does
-it. Compared with the plainest implementation of the SIMO-only network that PyTorch allows (Plain, below), and with
+it, with --processes 2 as ``torchrun --nproc-per-node 2`` does: the processes share every batch, and the threads.
+Compared with the plainest implementation of the SIMO-only network that PyTorch allows (Plain, below), and with
 asteroid's DPRNNTasNet of the same sizes where it is installed:
 
     pip install --no-deps asteroid asteroid-filterbanks requests huggingface_hub
@@ -19,6 +20,7 @@ import argparse
 import json
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -97,7 +99,7 @@ def main() -> None:
     for precision in options.precisions:
         hardware = measure_hardware(device, TYPES[precision])
         for batch in options.batches:
-            case = Case(batch, precision, options.device, options.steps, options.compile)
+            case = Case(batch, precision, options.device, options.steps, options.compile, options.processes)
             for row in measure(case, options.rounds, hardware):
                 figures.append({"precision": precision, "batch": batch, **row})
                 ratios = " | ".join(f"{row[name]:.2f}" if name in row else "" for name in ("to_plain", "to_asteroid"))
@@ -116,6 +118,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="in a round, for each network")
     parser.add_argument("--compile", action="store_true", help="torch.compile our networks")
+    parser.add_argument("--processes", type=int, default=1, help="that train one of ours; each batch is a multiple")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser.parse_args()
 
@@ -129,6 +132,7 @@ class Case:
     device: str
     steps: int
     compile: bool
+    processes: int
 
 
 def measure(case: Case, rounds: int, hardware: tuple[float, float]) -> list[dict[str, Any]]:
@@ -137,8 +141,7 @@ def measure(case: Case, rounds: int, hardware: tuple[float, float]) -> list[dict
     times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                times[name].append(process.submit(seconds_a_step, name, case).result())
+            times[name].append(in_fresh_processes(name, case, case.processes if name in DESIGNS else 1))
     rows = []
     for name in names:
         row: dict[str, Any] = {"network": name, "utterances_per_s": case.batch / statistics.median(times[name])}
@@ -152,15 +155,31 @@ def measure(case: Case, rounds: int, hardware: tuple[float, float]) -> list[dict
     return rows
 
 
-def seconds_a_step(name: str, case: Case) -> float:
-    """Of training one network, after a first step that is not counted."""
-    device = torch.device(case.device)
+def in_fresh_processes(name: str, case: Case, world: int) -> float:
+    """Seconds a step of training one network in so many processes."""
+    with (
+        ProcessPoolExecutor(world, mp_context=get_context("spawn")) as pool,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        ranks = [pool.submit(seconds_a_step, name, case, rank, world, f"{folder}/meet") for rank in range(world)]
+        return max(done.result() for done in ranks)
+
+
+def seconds_a_step(name: str, case: Case, rank: int, world: int, meet: str) -> float:
+    """Of one of the processes that train a network, after a first step that is not counted."""
+    device = torch.device(case.device, rank) if case.device == "cuda" else torch.device(case.device)
     if name in DESIGNS:
         keep_freed_memory()
     network = make_network(name).to(device)
     if case.compile and name in DESIGNS:
         network.compile()
-    step = make_step(network, torch.randn(case.batch, 2, SECONDS * RATE, device=device), case.precision)
+    if world > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // world))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, init_method=f"file://{meet}", rank=rank, world_size=world)
+        network = nn.parallel.DistributedDataParallel(network)
+    sources = torch.randn(case.batch // world, 2, SECONDS * RATE, device=device)
+    step = make_step(network, sources, case.precision)
     step()
     settle(device)
     started = time.perf_counter()
