@@ -27,12 +27,11 @@ Separate = Callable[[Path, Path], object]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
-    parser.add_argument("input", type=Path, nargs="?")
-    parser.add_argument("output", type=Path, nargs="?")
+    parser.add_argument("paths", type=Path, nargs="*")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if options.name == "export":
-        export_paper_size(options.output)
+        export_paper_size(*options.paths)
         return
     if options.name == "floor":
         print(floor())
@@ -43,7 +42,7 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(NOT_INSTALLED)
     wall, cpu = time.perf_counter(), time.process_time()
-    separate(options.input, options.output)
+    separate(*options.paths)
     print(json.dumps({"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}))
 
 

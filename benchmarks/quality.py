@@ -103,6 +103,10 @@ def parse() -> Options:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--card", action="store_true", help="put the figures into the model's card")
     options = parser.parse_args()
+    if options.count < 1:
+        parser.error("--count is at least 1")
+    if len({"all", *(folder.name for folder in options.speech)}) <= len(options.speech):
+        parser.error("--speech: rows are named after the folders; give them names that differ, and none the name all")
     options.split = options.split if options.splits else None
     return options
 

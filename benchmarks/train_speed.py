@@ -13,7 +13,8 @@ asteroid's DPRNNTasNet of the same sizes where it is installed:
 
 Floors: the time that the multiply-accumulates of a step (three times those of the forward pass) take at the rate that
 this device reaches in large matrix products, and the time to write and read once, at the rate of a copy, all that the
-forward pass keeps for the backward pass. No implementation can be faster than the larger of the two.
+forward pass keeps for the backward pass. No implementation in this precision can be faster than the first; the second
+is of our own network, and one that keeps less could be faster.
 """
 
 import argparse
@@ -120,7 +121,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="torch.compile our networks")
     parser.add_argument("--processes", type=int, default=1, help="that train one of ours; each batch is a multiple")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if any(batch % options.processes for batch in options.batches):
+        parser.error(f"--batches that {options.processes} processes share are multiples of {options.processes}")
+    return options
 
 
 @dataclass(frozen=True)

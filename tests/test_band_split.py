@@ -94,6 +94,10 @@ def test_bands_cover_every_bin_once_and_grow_upwards(bins, bands, narrowest):
     assert bands == 1 or widths[0] <= narrowest + 1
 
 
+def test_a_band_for_every_bin():
+    assert band_edges(2049, 2049, 1) == list(range(2050))
+
+
 def test_the_default_bands_by_hand():
     """Widths of 4 * 1.11006^k bins; 31.25 Hz a bin."""
     edges = np.cumsum([0, *(4 * 1.11006**k for k in range(20))])

@@ -12,7 +12,8 @@ from conftest import REPO
 from unbabble.errors import RecipeError, TrainingError
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.training.compare import compare, read_comparison, tabulate
-from unbabble.training.compare_table import PAPER, Scored, markdown, rows_of
+from unbabble.training.compare_table import PAPER, Scored, markdown, rows_of, write_table
+from unbabble.training.config import read_recipe, with_changes
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +95,22 @@ def test_the_table_has_means_over_runs_and_paired_differences(tmp_path):
     assert "| siso-2+4 | 1 | 1.00 | 2.00 | 3.00 | none | 2.00 |" in text
 
 
+def test_networks_of_several_depths_have_a_curve(tmp_path):
+    folders = [write_scores(tmp_path / "a", [1, 2, 3, 4])]
+    scored = [Scored(f"{simo}+0", MixedDesign(simo, 0), folders) for simo in (6, 4)]
+    assert (tmp_path / "curve.png") in write_table(scored, "si_sdr", tmp_path)
+
+
 def test_wrong_comparisons_are_told(comparison_file, tmp_path):
     comparison = read_comparison(comparison_file)
     with pytest.raises(TrainingError, match=r"no design called 9\+9; there are 1\+0, 0\+1, siso-1\+1, thin"):
         compare(comparison, tmp_path, only=["9+9"])
     with pytest.raises(TrainingError, match="no design has been trained"):
         tabulate(comparison, tmp_path)
+    late = dataclasses.replace(comparison, designs={**comparison.designs, "late": ("network.blok=1",)})
+    with pytest.raises(RecipeError, match=r"network\.blok is not a key"):
+        compare(late, tmp_path / "late", only=["1+0"])
+    assert not (tmp_path / "late").exists()
     (tmp_path / "wrong.yaml").write_text("recipe: paper.yaml\ndesigns: {../up: {simo_blocks: 1, siso_blocks: 1}}")
     with pytest.raises(RecipeError, match="is none for a folder"):
         read_comparison(tmp_path / "wrong.yaml")
@@ -111,3 +122,12 @@ def test_the_comparison_of_the_repo_is_the_papers_table_and_more():
     assert [(design.simo_blocks, design.siso_blocks) for design in mixed] == list(PAPER)
     assert len(comparison.designs) == 10
     assert comparison.recipe == REPO / "recipes" / "paper.yaml"
+
+
+@pytest.mark.parametrize("name", ["choice", "table1", "table1-small"])
+def test_the_changes_of_the_repos_comparisons_fit_their_recipes(name):
+    comparison = read_comparison(REPO / "recipes" / f"{name}.yaml")
+    recipe = with_changes(read_recipe(comparison.recipe), comparison.changes)
+    for design in comparison.designs.values():
+        if isinstance(design, tuple):
+            assert with_changes(recipe, design).network != recipe.network

@@ -266,6 +266,7 @@ def test_mixing_on_the_device_gives_coded_mixtures_but_for_their_level(corpora):
         ({"codec": {"mp3_kbps": [64, 320]}}, "12 to 256 kbit/s"),
         ({"codec": {"mp3_kbps": [64, 32]}}, "from low to high"),
         ({"telephone": {"band_hz": [3400, 300]}}, "from low to high"),
+        ({"telephone": {"band_hz": [300, 300]}}, "nothing between its edges"),
         ({"telephone": {"share": 2}}, "less than or equal to 1"),
         ({"same_speaker": {"share": 0.1}}, "needs a range of speed"),
         ({"same_speaker": {"share": 0.1, "speeds_apart": 0.3}, "speed": [0.9, 1.1]}, "as wide as its speeds_apart"),
@@ -280,6 +281,7 @@ def test_a_wrong_condition_is_explained(values, told):
     ("values", "told"),
     [
         ({"lower_hz": 300}, "expected a cutoff_hz above it"),
+        ({"lower_hz": 300, "cutoff_hz": 300}, "expected a cutoff_hz above it"),
         ({"lower_hz": 3400, "cutoff_hz": 300}, "expected a cutoff_hz above it"),
         ({"codec": {"name": "flac", "kbps": 64}}, "'mp3' or 'opus'"),
         ({"codec": {"name": "mp3", "kbps": 1000}}, "less than or equal to 256"),

@@ -94,7 +94,7 @@ class Plan:
 
     @model_validator(mode="after")
     def _a_band(self) -> "Plan":
-        if self.lower_hz > (self.cutoff_hz or 0):
+        if self.lower_hz and self.lower_hz >= (self.cutoff_hz or 0):
             raise ValueError(f"lower_hz is {self.lower_hz:g} Hz; expected a cutoff_hz above it, or 0")
         return self
 

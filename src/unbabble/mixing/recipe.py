@@ -108,6 +108,12 @@ class TelephoneRecipe:
     share: Share = 0.0  # of the mixtures
     band_hz: PositiveRange = (300.0, 3400.0)  # lower and upper edge
 
+    @model_validator(mode="after")
+    def _a_band(self) -> "TelephoneRecipe":
+        if self.band_hz[0] == self.band_hz[1]:
+            raise ValueError("band_hz has nothing between its edges")
+        return self
+
 
 @settings
 class CodecRecipe:

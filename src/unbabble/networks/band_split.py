@@ -167,7 +167,7 @@ def band_edges(bins: int, bands: int, narrowest: int) -> list[int]:
     The lowest band has ``narrowest`` bins; the widths grow by one factor from band to band, as widths on the mel
     scale do, so that the bands fill all bins.
     """
-    low, high = 1.0, float(bins)
+    low, high = 1.0, bins ** (1 / max(1, bands - 1))  # with which the highest band alone has all bins
     for _ in range(60):
         factor = (low + high) / 2
         too_wide = sum(narrowest * factor**band for band in range(bands)) > bins

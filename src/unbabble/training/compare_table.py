@@ -130,9 +130,9 @@ def curve(rows: Sequence[Row], score: str = MAIN) -> Figure:
     """Average score against the share of SISO blocks, the paper's beside it; other designs as lines."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
-    mixed = sorted((row.siso_share, row) for row in rows if row.siso_share is not None and row.means[-1])
-    shares = [share for share, _ in mixed]
-    means = [row.means[-1] for _, row in mixed]
+    mixed = [(row.siso_share, row.means[-1]) for row in rows if row.siso_share is not None and row.means[-1]]
+    mixed.sort(key=lambda point: point[0])  # networks of other depths may have the same share
+    shares, means = [share for share, _ in mixed], [mean for _, mean in mixed]
     axis.errorbar(
         shares,
         [mean.mean for mean in means if mean],
