@@ -90,10 +90,8 @@ def compare(
         raise TrainingError(f"no design called {', '.join(unknown)}; there are {', '.join(comparison.designs)}")
     recipe = with_data(read_recipe(comparison.recipe), speech, noise, splits)
     recipe = with_changes(recipe, comparison.changes)
-    for name in comparison.designs:
-        _with_design(
-            recipe, comparison.designs[name]
-        )  # what is wrong in the last is told before the first is trained
+    for design in comparison.designs.values():
+        _with_design(recipe, design)  # so that what is wrong in the last is told before the first is trained
     recipe = _with_shared_data(recipe, out, jobs, stage)
     test = _test_set(comparison.test, recipe, out / "test", jobs, stage)
     for name in only or comparison.designs:
