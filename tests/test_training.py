@@ -157,6 +157,8 @@ def test_a_run_can_be_changed_and_resumed_from_the_command_line(run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert read_checkpoint(out / "last.safetensors")["epoch"] == 1
     assert run_here("train").returncode == 2
+    done = run_here("train", "--resume", tmp_path / "run", "--start", "default")
+    assert (done.returncode, "goes on with its own weights" in " ".join(done.stderr.split())) == (2, True)
 
 
 @pytest.mark.parametrize(

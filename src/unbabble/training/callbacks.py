@@ -65,7 +65,7 @@ class EpochReport(Callback):
         self._tell_of_empty([name for name in overlap_bins().names if f"{GAIN} at overlap {name}" not in shown])
         left = f", at most {task.minutes * (1 - progress) / progress:.0f} min left" if 0 < progress < 1 else ""
         waited = shown.get("train/share_waiting_for_data")
-        waiting = "" if waited is None else f", waiting for data {waited:.1%} of the time"
+        waiting = "" if waited is None else f", lately waiting for data {waited:.1%} of the time"
         self.console.print(
             f"epoch {trainer.current_epoch + 1}: validation loss {shown['valid/loss']:.2f} dB, "
             f"SI-SDRi {shown[GAIN]:.2f} dB, {task.minutes:.1f} min{waiting}{left}",
