@@ -35,6 +35,11 @@ def arguments(inbox: Path, model: Path, jobs: int) -> list[str]:
     return ["separate", *map(str, (inbox, "--out", out, "--model", model, "--jobs", jobs)), "--speakers", "2"]
 
 
+def hear_interrupts() -> None:
+    """Tests that a shell has put into the background ignore SIGINT, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def begun(inbox: Path, model: Path, jobs: int) -> subprocess.Popen:
     """The program, when it has told of its first track."""
     process = subprocess.Popen(
@@ -43,6 +48,7 @@ def begun(inbox: Path, model: Path, jobs: int) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
     assert process.stdout.readline().endswith("speaker1.wav\n")
     return process
