@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 
 from unbabble.cli import main
+from unbabble.networks.loss import permutation_invariant_loss
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.networks.tasnet import TasNetConfig
 from unbabble.training.config import ModelConfig, TrainingRecipe
@@ -57,6 +58,17 @@ def run_here(*args) -> subprocess.CompletedProcess:
         except SystemExit as end:
             code = end.code or 0
     return subprocess.CompletedProcess(args, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+def loss_after(network: torch.nn.Module, sources: torch.Tensor, steps: int, learning_rate: float) -> float:
+    """The loss of a network that has learned from one mixture alone."""
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    for _ in range(steps):
+        loss = permutation_invariant_loss(network(sources.sum(1)), sources)[0].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
 
 
 def one_line_error(done, *parts) -> None:
