@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 
 from unbabble.cli import main
+from unbabble.corpora import durations
 from unbabble.networks.loss import permutation_invariant_loss
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.networks.tasnet import TasNetConfig
@@ -110,3 +111,24 @@ def corpora(tmp_path_factory) -> tuple[Path, Path]:
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def make_tones(root: Path, *keys: str, seconds: float = 0.1) -> Path:
+    """A tree of short tones; what is no audio by its name gets text."""
+    for key in keys:
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".wav", ".flac"):
+            soundfile.write(path, tone(seconds), RATE)
+        else:
+            path.write_text("words")
+    return root
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[Path]:
+    """The files that are opened for their duration."""
+    paths: list[Path] = []
+    read = durations.read_duration_s
+    monkeypatch.setattr(durations, "read_duration_s", lambda path: paths.append(path) or read(path))
+    return paths

@@ -1,18 +1,16 @@
-"""Corpora: known layouts, manifests, splits, and durations that are true and remembered."""
+"""Corpora: known layouts, manifests, splits."""
 
 import json
 import os
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, tone
+from conftest import RATE, make_tones
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbabble.corpora import durations
 from unbabble.corpora.corpus import Corpus, Recording, check_disjoint
 from unbabble.corpora.manifest import read_manifest, write_manifest
 from unbabble.corpora.readers import EXPECTED, NOISE_LAYOUTS, SPEECH_LAYOUTS
@@ -21,33 +19,12 @@ from unbabble.corpora.splits import read_splits
 from unbabble.errors import CorpusError
 
 
-def make(root: Path, *keys: str, seconds: float = 0.1) -> Path:
-    """A tree of short tones; what is no audio by its name gets text."""
-    for key in keys:
-        path = root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix in (".wav", ".flac"):
-            soundfile.write(path, tone(seconds), RATE)
-        else:
-            path.write_text("words")
-    return root
-
-
 def recording(key: str, name: str = "ann", split: str | None = None) -> Recording:
     return Recording(name, key, Path("/data") / key, 1.0, split)
 
 
 def table(corpus: Corpus) -> set[tuple[str, str, str | None, str | None]]:
     return {(one.name, one.key, one.split, one.gender) for one in corpus.recordings}
-
-
-@pytest.fixture
-def opened(monkeypatch) -> list[Path]:
-    """The files that are opened for their duration."""
-    paths: list[Path] = []
-    read = durations.read_duration_s
-    monkeypatch.setattr(durations, "read_duration_s", lambda path: paths.append(path) or read(path))
-    return paths
 
 
 class TestCorpus:
@@ -110,7 +87,9 @@ class TestSpeechLayouts:
     @pytest.fixture
     def libri(self, tmp_path) -> Path:
         files = ("train-clean-100/19/198/19-198-0000.flac", "dev-clean/84/121123/84-121123-0000.flac")
-        root = make(tmp_path / "LibriSpeech", *files, "test-other/7/8/7-8-0000.flac", "dev-clean/84/1/84-1.trans.txt")
+        root = make_tones(
+            tmp_path / "LibriSpeech", *files, "test-other/7/8/7-8-0000.flac", "dev-clean/84/1/84-1.trans.txt"
+        )
         (root / "SPEAKERS.TXT").write_text(self.SPEAKERS)
         return root
 
@@ -128,7 +107,7 @@ class TestSpeechLayouts:
         assert table(scan_speech([libri / "train-clean-100"]).corpus) == {(*expected.pop()[:3], None)}
 
     def test_libritts(self, tmp_path):
-        root = make(tmp_path, "train-clean-360/14/208/14_208_000001_000000.wav")
+        root = make_tones(tmp_path, "train-clean-360/14/208/14_208_000001_000000.wav")
         (root / "speakers.tsv").write_text("READER\tGENDER\tSUBSET\tNAME\n14\tF\ttrain-clean-360\tKristin\n")
         expected = {("14", "train-clean-360/14/208/14_208_000001_000000.wav", "train", "f")}
         assert table(scan_speech([root], layout="libritts").corpus) == expected
@@ -138,18 +117,18 @@ class TestSpeechLayouts:
         takes = [
             f"wav48_silence_trimmed/{take}_mic{mic}.flac" for take in ("p225/p225_001", "s5/s5_001") for mic in "12"
         ]
-        root = make(tmp_path, *takes)
+        root = make_tones(tmp_path, *takes)
         (root / "speaker-info.txt").write_text(
             "ID  AGE  GENDER  ACCENTS  REGION\np225  23  F  English  Surrey\ns5 24 M\n"
         )
         assert table(scan_speech([root]).corpus) == {("p225", takes[0], None, "f"), ("s5", takes[2], None, "m")}
 
     def test_folders_that_only_resemble_subsets_are_speakers(self, tmp_path):
-        make(tmp_path, "test-pilot/1.wav", "train-driver/x/2.wav")
+        make_tones(tmp_path, "test-pilot/1.wav", "train-driver/x/2.wav")
         assert scan_speech([tmp_path]).corpus.names == ("test-pilot", "train-driver")
 
     def test_older_vctk(self, tmp_path):
-        root = make(tmp_path, "wav48/p226/p226_001.wav")
+        root = make_tones(tmp_path, "wav48/p226/p226_001.wav")
         (root / "speaker-info.txt").write_text("ID  AGE  GENDER  ACCENTS  REGION\n226  22  M  English  Surrey\n")
         assert table(scan_speech([root]).corpus) == {("p226", "wav48/p226/p226_001.wav", None, "m")}
 
@@ -163,11 +142,11 @@ class TestSpeechLayouts:
             "bob/.x/4.wav",
             "ann/note.txt",
         )
-        corpus = scan_speech([make(tmp_path, *names)]).corpus
+        corpus = scan_speech([make_tones(tmp_path, *names)]).corpus
         assert table(corpus) == {("ann", "ann/1.wav", None, None), ("bob", "bob/x/y/2.flac", None, None)}
 
     def test_links_to_speakers_are_followed_but_not_in_circles(self, tmp_path):
-        make(tmp_path, "disk/ann/1.wav", "speech/bob/1.wav")
+        make_tones(tmp_path, "disk/ann/1.wav", "speech/bob/1.wav")
         try:
             (tmp_path / "speech/ann").symlink_to(tmp_path / "disk/ann", target_is_directory=True)
             (tmp_path / "speech/bob/up").symlink_to(tmp_path / "speech", target_is_directory=True)
@@ -176,18 +155,18 @@ class TestSpeechLayouts:
         assert [one.key for one in scan_speech([tmp_path / "speech"]).corpus.recordings] == ["ann/1.wav", "bob/1.wav"]
 
     def test_a_speaker_in_two_splits_is_refused(self, tmp_path):
-        make(tmp_path, "train-clean-100/19/1/a.flac", "test-clean/19/1/b.flac")
+        make_tones(tmp_path, "train-clean-100/19/1/a.flac", "test-clean/19/1/b.flac")
         with pytest.raises(CorpusError, match="'19' is in two splits, test and train"):
             scan_speech([tmp_path])
 
 
 class TestNoiseLayouts:
     def test_nonspeech(self, tmp_path):
-        make(tmp_path, "n1.wav", "n100.flac")
+        make_tones(tmp_path, "n1.wav", "n100.flac")
         assert scan_noise([tmp_path], layout="nonspeech").corpus.names == ("n1", "n100")
 
     def test_wham(self, tmp_path):
-        make(tmp_path, "tr/a_-0.2.wav", "cv/b.wav", "tt/c.wav", "metadata/d.csv")
+        make_tones(tmp_path, "tr/a_-0.2.wav", "cv/b.wav", "tt/c.wav", "metadata/d.csv")
         assert table(scan_noise([tmp_path]).corpus) == {
             ("a_-0.2", "tr/a_-0.2.wav", "train", None),
             ("b", "cv/b.wav", "valid", None),
@@ -195,7 +174,7 @@ class TestNoiseLayouts:
         }
 
     def test_musan_without_music_and_speech(self, tmp_path):
-        make(
+        make_tones(
             tmp_path,
             "noise/free-sound/noise-1.wav",
             "music/fma/music-1.wav",
@@ -205,14 +184,14 @@ class TestNoiseLayouts:
         assert scan_noise([tmp_path]).corpus.names == ("noise-1",)
 
     def test_auto_leaves_nothing_out_of_a_folder_that_only_resembles_a_corpus(self, tmp_path):
-        make(tmp_path, "n1.wav", "noise/hum.wav", "rain/rain.wav", "rain/._rain.wav")
+        make_tones(tmp_path, "n1.wav", "noise/hum.wav", "rain/rain.wav", "rain/._rain.wav")
         assert scan_noise([tmp_path]).corpus.names == ("hum", "n1", "rain")
 
 
 class TestRefusals:
     @pytest.mark.parametrize(("scan", "layouts"), [(scan_speech, SPEECH_LAYOUTS), (scan_noise, NOISE_LAYOUTS)])
     def test_a_wrong_layout_says_what_was_expected(self, tmp_path, scan, layouts):
-        make(tmp_path, "a.txt")
+        make_tones(tmp_path, "a.txt")
         for layout in layouts:
             with pytest.raises(CorpusError) as error:
                 scan([tmp_path], layout=layout)
@@ -223,7 +202,7 @@ class TestRefusals:
             scan([tmp_path], layout="tape")
 
     def test_folders_of_speakers_are_no_librispeech(self, tmp_path):
-        make(tmp_path, "ann/1.wav")
+        make_tones(tmp_path, "ann/1.wav")
         with pytest.raises(CorpusError, match="no speakers found"):
             scan_speech([tmp_path], layout="librispeech")
 
@@ -243,7 +222,7 @@ class TestRefusals:
             scan_noise([])
 
     def test_unreadable_files_are_named_and_left_out(self, tmp_path):
-        make(tmp_path, "ann/1.wav", "ann/words.txt")
+        make_tones(tmp_path, "ann/1.wav", "ann/words.txt")
         (tmp_path / "ann/words.txt").rename(tmp_path / "ann/words.wav")
         (tmp_path / "ann/empty.wav").touch()
         (tmp_path / "ann/gone.wav").symlink_to(tmp_path / "nowhere.wav")
@@ -256,124 +235,10 @@ class TestRefusals:
             assert "\n" not in line
 
     def test_nothing_readable(self, tmp_path):
-        make(tmp_path, "ann/words.txt")
+        make_tones(tmp_path, "ann/words.txt")
         (tmp_path / "ann/words.txt").rename(tmp_path / "ann/words.wav")
         with pytest.raises(CorpusError, match=r"none of 1 files can be read: .*words\.wav"):
             scan_speech([tmp_path])
-
-
-class TestDurations:
-    @staticmethod
-    def write_mp3(path: Path, seconds: float = 3.0, header: bool = True) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(path), "w", options={"write_xing": str(int(header))}) as container:
-            stream = container.add_stream("libmp3lame", rate=RATE, layout="mono")
-            frame = av.AudioFrame.from_ndarray(tone(seconds)[None], format="fltp", layout="mono")
-            frame.rate = RATE
-            container.mux([*stream.encode(frame), *stream.encode()])
-
-    def duration_s(self, path: Path) -> float:
-        return scan_noise([path.parent]).corpus.find(path.name).duration_s
-
-    def test_of_wav(self, tmp_path):
-        assert self.duration_s(make(tmp_path, "a.wav", seconds=0.25) / "a.wav") == 0.25
-
-    @pytest.mark.parametrize("header", [True, False])
-    def test_of_mp3(self, tmp_path, header):
-        self.write_mp3(tmp_path / "a.mp3", header=header)
-        assert self.duration_s(tmp_path / "a.mp3") == pytest.approx(3.0, abs=0.001 if header else 0.15)
-
-    def lying_mp3(self, path: Path, lie: float) -> None:
-        self.write_mp3(path)
-        content = bytearray(path.read_bytes())
-        count = slice(content.index(b"Info") + 8, content.index(b"Info") + 12)
-        content[count] = int(lie * int.from_bytes(content[count], "big")).to_bytes(4, "big")
-        path.write_bytes(content)
-
-    def test_of_mp3_whose_header_promises_too_little(self, tmp_path):
-        self.lying_mp3(tmp_path / "a.mp3", 0.25)
-        assert self.duration_s(tmp_path / "a.mp3") == pytest.approx(3.0, abs=0.15)
-
-    def test_mp3_with_less_than_its_header_promises_is_left_out_by_name(self, tmp_path):
-        make(tmp_path, "good.wav")
-        self.lying_mp3(tmp_path / "lie.mp3", 10)
-        self.write_mp3(tmp_path / "short.mp3")
-        (tmp_path / "short.mp3").write_bytes((tmp_path / "short.mp3").read_bytes()[:4000])
-        scan = scan_noise([tmp_path])
-        assert scan.corpus.names == ("good",)
-        assert all("its header promises" in line for line in scan.unreadable)
-        assert [Path(line.split(":")[0]).name for line in scan.unreadable] == ["lie.mp3", "short.mp3"]
-
-    @pytest.mark.parametrize("name", ["short.wav", "short.flac"])
-    def test_files_cut_short_are_left_out_by_name(self, tmp_path, name):
-        make(tmp_path, "good.wav", name, seconds=1.0)
-        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-2000])
-        scan = scan_noise([tmp_path])
-        assert scan.corpus.names == ("good",)
-        assert "damaged or cut short" in scan.unreadable[0]
-
-    def test_files_too_short_to_hear_anything_are_left_out(self, tmp_path):
-        soundfile.write(make(tmp_path, "good.wav") / "blip.wav", np.ones(10), RATE)
-        scan = scan_noise([tmp_path])
-        assert scan.corpus.names == ("good",)
-        assert "expected at least 25 ms" in scan.unreadable[0]
-
-    def test_of_a_stream_without_a_duration(self, tmp_path):
-        path = tmp_path / "a.webm"
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libopus", rate=48000, layout="mono")
-            frame = av.AudioFrame.from_ndarray(tone(1.0, 48000)[None], format="flt", layout="mono")
-            frame.rate = 48000
-            container.mux([*stream.encode(frame), *stream.encode()])
-        assert self.duration_s(path) == pytest.approx(1.0, abs=0.05)
-
-    def test_recordings_of_one_key_in_two_folders_are_kept_apart(self, tmp_path):
-        one, other = make(tmp_path / "one", "a/0.wav"), make(tmp_path / "other", "a/0.wav")
-        corpus = scan_speech([one, other, one]).corpus
-        assert sorted(recording.path for recording in corpus.recordings) == [one / "a/0.wav", other / "a/0.wav"]
-        for recording in corpus.recordings:
-            assert corpus.find(recording.key) == recording
-
-    def test_progress(self, tmp_path):
-        calls = []
-        scan_noise([make(tmp_path, "a.wav", "b.wav")], jobs=1, progress=lambda *counts: calls.append(counts))
-        assert calls == [(1, 2), (2, 2)]
-
-
-class TestCache:
-    def test_only_new_and_changed_files_are_opened(self, tmp_path, opened):
-        root, cache = make(tmp_path / "noise", "a.wav", "b.wav"), tmp_path / "out" / "durations.jsonl"
-        first = scan_noise([root], cache=cache)
-        assert len(opened) == 2
-        opened.clear()
-        assert scan_noise([root], cache=cache) == first
-        assert opened == []
-        make(root, "b.wav", "c.wav", seconds=0.2)
-        assert scan_noise([root], cache=cache).corpus.hours == pytest.approx(0.5 / 3600)
-        assert sorted(opened) == [root / "b.wav", root / "c.wav"]
-        assert sorted(path.name for path in root.iterdir()) == ["a.wav", "b.wav", "c.wav"]
-
-    def test_a_file_of_the_same_size_with_another_time_is_opened(self, tmp_path, opened):
-        root, cache = make(tmp_path / "noise", "a.wav"), tmp_path / "durations.jsonl"
-        scan_noise([root], cache=cache)
-        os.utime(root / "a.wav", ns=(1, 1))
-        scan_noise([root], cache=cache)
-        assert len(opened) == 2
-
-    def test_one_cache_serves_several_corpora(self, tmp_path, opened):
-        cache = tmp_path / "durations.jsonl"
-        roots = [make(tmp_path / "one", "a.wav"), make(tmp_path / "two", "b.wav")]
-        for root in roots * 2:
-            scan_noise([root], cache=cache)
-        assert len(opened) == 2
-
-    @pytest.mark.parametrize("content", [b"\xff", b"words\n", b"[1]\n", b'{"path": "a"}\n'])
-    def test_a_broken_cache_is_ignored_and_rewritten(self, tmp_path, opened, content):
-        root, cache = make(tmp_path / "noise", "a.wav"), tmp_path / "durations.jsonl"
-        cache.write_bytes(content)
-        scan_noise([root], cache=cache)
-        scan_noise([root], cache=cache)
-        assert len(opened) == 1
 
 
 class TestManifests:
@@ -399,7 +264,7 @@ class TestManifests:
 
     @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
     def test_moves_with_its_folder(self, tmp_path, suffix):
-        corpus = scan_speech([make(tmp_path / "old", "ann/1.wav")]).corpus
+        corpus = scan_speech([make_tones(tmp_path / "old", "ann/1.wav")]).corpus
         write_manifest(corpus, tmp_path / "old" / f"m{suffix}")
         (tmp_path / "old").rename(tmp_path / "new")
         (moved,) = scan_speech([tmp_path / "new" / f"m{suffix}"]).corpus.recordings
@@ -410,7 +275,7 @@ class TestManifests:
         (tmp_path / "m.csv").write_text(
             "\ufeffspeaker,path,duration_s,mood\n19,../a/1.wav,2.5,calm\n19,/far/2.wav,1,\n", "utf-8"
         )
-        corpus = scan_speech([tmp_path / "m.csv", make(tmp_path / "speech", "ann/1.wav")]).corpus
+        corpus = scan_speech([tmp_path / "m.csv", make_tones(tmp_path / "speech", "ann/1.wav")]).corpus
         assert corpus.names == ("19", "ann")
         assert opened == [tmp_path / "speech/ann/1.wav"]
         assert [one.key for one in corpus.of("19")] == ["../a/1.wav", "19/2.wav"]
