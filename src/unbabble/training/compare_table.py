@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,20 +128,19 @@ def markdown(rows: Sequence[Row], score: str = MAIN) -> str:
 
 
 def curve(rows: Sequence[Row], score: str = MAIN) -> Figure:
-    """Average score against the share of SISO blocks, the paper's beside it; other designs as lines."""
+    """Average score against the share of SISO blocks, a line for each depth; other designs as levels."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
-    mixed = [(row.siso_share, row.means[-1]) for row in rows if row.siso_share is not None and row.means[-1]]
-    mixed.sort(key=lambda point: point[0])  # networks of other depths may have the same share
-    shares, means = [share for share, _ in mixed], [mean for _, mean in mixed]
-    axis.errorbar(
-        shares,
-        [mean.mean for mean in means if mean],
-        [[mean.mean - mean.low for mean in means if mean], [mean.high - mean.mean for mean in means if mean]],
-        marker="o",
-        color="#0072b2",
-        label="here",
-    )
+    depths: dict[int, list[tuple[float, Mean]]] = {}
+    for row in rows:
+        if isinstance(row.design, MixedDesign) and row.siso_share is not None and row.means[-1]:
+            depth = row.design.simo_blocks + row.design.siso_blocks
+            depths.setdefault(depth, []).append((row.siso_share, row.means[-1]))
+    for depth, points in depths.items():
+        points.sort(key=itemgetter(0))
+        shares, means = zip(*points, strict=True)
+        ends = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
+        axis.errorbar(shares, [mean.mean for mean in means], ends, marker="o", label=f"here, {depth} blocks")
     for row in rows:
         average = row.means[-1]
         if row.siso_share is None and average:
