@@ -8,6 +8,7 @@ writes the figures, --card puts them into the model's own card (docs/model-folde
     paper          fresh mixtures of recipes/paper.yaml: a room, noise, any overlap (--noise)
     replayed       the mixtures of a list of which both talkers are in the split (--list, --noise)
     clean          no room, no noise, both talk all the time
+    coded          the paper's mixtures over a telephone, as MP3 of 32 kbit/s, as Opus of 16 kbit/s (--noise)
     alone          one talker, clean and (--noise) in a room with noise; that room and noise with nobody talking
     conversations  those of benchmarks/stitching.py, clean and (--noise) in rooms with noise
 
@@ -33,7 +34,14 @@ from unbabble.corpora.decoded import DecodedAudio
 from unbabble.engine import usable_cores
 from unbabble.evaluation.summary import CONFIDENCE
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import MixtureRecipe, Overlap, SharedRecipe, read_mixtures
+from unbabble.mixing.recipe import (
+    CodecRecipe,
+    MixtureRecipe,
+    Overlap,
+    SharedRecipe,
+    TelephoneRecipe,
+    read_mixtures,
+)
 from unbabble.model_folder import CARD, ModelFolder, open_model
 from unbabble.output import write_whole
 from unbabble.sets.simulate import listed_plans
@@ -44,6 +52,11 @@ Rows = dict[str, Figures]  # by what is heard
 PAPER = read_mixtures(Path(__file__).parents[1] / "recipes" / "paper.yaml")[0].recipe
 QUIET = replace(PAPER, noise_snr_db=None, room=None)
 CLEAN = replace(QUIET, timeline=Overlap(ratios=((1.0, 1.0),)))
+CODED = {
+    "telephone": replace(PAPER, telephone=TelephoneRecipe(1.0)),
+    "MP3, 32 kbit/s": replace(PAPER, codec=CodecRecipe(mp3_share=1.0, mp3_kbps=(32.0, 32.0))),
+    "Opus, 16 kbit/s": replace(PAPER, codec=CodecRecipe(opus_share=1.0, opus_kbps=(16.0, 16.0))),
+}
 ABOUT = (
     f"Means over recordings with {CONFIDENCE} % bootstrap intervals. dB: si_sdr, si_sdri of the tracks, separated as "
     "unbabble separate does, in windows and with the bundled listener; network_si_sdr, network_si_sdri of what the "
@@ -148,6 +161,12 @@ def replayed(count: int, options: Options) -> Rows:
     return {options.list.stem: {"speakers": len(speakers), **by_overlap(results)}}
 
 
+def coded(count: int, options: Options) -> Rows:
+    """The mixtures are the same in every row, but for what they come through."""
+    mixers = {name: mixer_of(recipe, options.speech, options) for name, recipe in CODED.items()}
+    return {name: by_overlap(results_of(mixer, two_talkers, count, options)) for name, mixer in mixers.items()}
+
+
 def alone(count: int, options: Options) -> Rows:
     quiet = mixer_of(replace(QUIET, n_speakers=1), options.speech, options)
     judged = {"one talker, clean": (quiet, one_talker)}
@@ -214,6 +233,7 @@ PARTS = {
     "paper": Part("fresh mixtures of recipes/paper.yaml", partial(by_speech, PAPER), 500, TWO_TALKERS, ("noise",)),
     "replayed": Part("mixtures of a published list", replayed, sys.maxsize, TWO_TALKERS, ("list", "noise")),
     "clean": Part("both talk all the time, no room, no noise", partial(by_speech, CLEAN), 200, TWO_TALKERS),
+    "coded": Part("mixtures of recipes/paper.yaml that come through something", coded, 100, TWO_TALKERS, ("noise",)),
     "alone": Part("one talker, and nobody", alone, 100, ALONE),
     "conversations": Part("turns, pauses, interruptions", talks, 6, TALKS),
 }

@@ -62,6 +62,7 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
         "paper": ["all", "speech", "more"],
         "replayed": ["manifest"],
         "clean": ["all", "speech", "more"],
+        "coded": ["telephone", "MP3, 32 kbit/s", "Opus, 16 kbit/s"],
         "alone": ["one talker, clean", "one talker, room and noise", "nobody, room and noise"],
         "conversations": ["clean", "rooms and noise"],
     }
@@ -72,7 +73,7 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
     listed = [json.loads(line) for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
     kept = [row for row in listed if LEFT_OUT not in row["speakers"]]
     assert 0 < rows["replayed"]["manifest"]["count"] == min(3, len(kept)) < len(listed)
-    for row in (row for name in ("paper", "replayed", "clean") for row in rows[name].values()):
+    for row in (row for name in ("paper", "replayed", "clean", "coded") for row in rows[name].values()):
         assert sum(inside["count"] for inside in row["by_overlap"].values()) == row["count"]
         assert row["si_sdr"]["low"] <= row["si_sdr"]["mean"] <= row["si_sdr"]["high"]
     for row in rows["conversations"].values():
