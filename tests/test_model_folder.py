@@ -47,6 +47,18 @@ def test_graphs_have_batch_and_time_as_free_axes(tiny_model):
     assert session.get_outputs()[0].shape[0] == "batch"
 
 
+def test_a_network_that_gives_silence_is_exported(tmp_path):
+    """What one that has learned that nobody talks makes of noise."""
+    recipe = tiny_recipe()
+    network = SeparationNetwork(recipe.network)
+    with torch.no_grad():
+        for weight in network.front_end.decoder.parameters():
+            weight.zero_()
+    assert not Engine(open_model(export_model(network, recipe, tmp_path / "model")))(
+        np.ones((1, 800), np.float32)
+    ).any()
+
+
 def test_an_export_whose_engines_differ_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     with pytest.raises(ModelError, match="export refused"):

@@ -23,8 +23,15 @@ from unbabble.corpora.corpora import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.mixing.recipe import Overlap, SharedRecipe
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
-from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
-from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_changes, with_data
+from unbabble.training.checkpoint import read_checkpoint, read_weights, write_checkpoint
+from unbabble.training.config import (
+    CosineSchedule,
+    DataConfig,
+    TrainingRecipe,
+    read_recipe,
+    with_changes,
+    with_data,
+)
 from unbabble.training.data import load_data, split_corpora
 from unbabble.training.datasets import FreshSampler
 from unbabble.training.fit import export_run, train
@@ -205,6 +212,22 @@ def test_a_run_can_start_from_a_model(run, tmp_path):
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
     with pytest.raises(ModelError, match="another network"):
         train(with_changes(still, ["training.start=default"]), tmp_path / "other")
+
+
+def test_a_share_of_the_start_is_kept(run, tmp_path):
+    """On the straight line between what the run began with and what it found."""
+    changes = [f"training.start={run / 'model'}", "training.start_share=0.25"]
+    model = train(with_changes(short_recipe(max_epochs=1), changes), tmp_path / "run")
+    found = read_weights(read_checkpoint(tmp_path / "run" / "best.safetensors"), "network.")
+    start, kept = (load_file(folder / "weights.safetensors") for folder in (run / "model", model))
+    assert any(not torch.equal(found[name], start[name]) for name in found)
+    for name, weight in kept.items():
+        torch.testing.assert_close(weight, 0.75 * found[name] + 0.25 * start[name])
+
+
+def test_a_share_of_no_start_is_refused():
+    with pytest.raises(RecipeError, match="start_share is of the weights of a start"):
+        with_changes(TrainingRecipe(), ["training.start_share=0.5"])
 
 
 def test_training_stops_when_nothing_gets_better(tmp_path):

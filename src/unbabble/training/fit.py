@@ -9,9 +9,11 @@ import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
+from safetensors.torch import load_file, save
 
 from unbabble.errors import TrainingError
 from unbabble.networks.network import SeparationNetwork
+from unbabble.output import write_whole
 from unbabble.progress import Stage, unwatched_stage
 from unbabble.training.callbacks import callbacks_of
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
@@ -20,7 +22,7 @@ from unbabble.training.data import TrainingData, load_data
 from unbabble.training.datasets import FreshSampler
 from unbabble.training.export import export_model, read_weights_of_model
 from unbabble.training.processes import Processes
-from unbabble.training.run import BEST, LAST, keep_recipe, prepare_run, recipe_of_run
+from unbabble.training.run import BEST, LAST, START, keep_recipe, prepare_run, recipe_of_run
 from unbabble.training.task import SeparationTask
 
 
@@ -43,6 +45,8 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False, stage: Stage 
     network = SeparationNetwork(recipe.network)
     if recipe.training.start is not None and not resume:
         network.load_state_dict(read_weights_of_model(recipe.training.start, recipe.network))
+        if processes.first:
+            write_whole(run / START, save(network.state_dict()))
     if recipe.training.compile:
         network.compile()
     data = load_data(recipe, run, processes, stage)
@@ -96,11 +100,19 @@ def _skip_what_was_drawn(data: TrainingData, checkpoint: dict[str, Any]) -> None
 
 
 def export_run(run: Path, folder: Path) -> Path:
-    """Make a model folder from the best checkpoint of a run. Raises TrainingError, ModelError."""
+    """Make a model folder from the best checkpoint of a run. Raises TrainingError, ModelError.
+
+    Where the recipe has a start_share, they go so far back on the straight line to the weights that the run began
+    with (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+    """
     recipe = recipe_of_run(TrainingRecipe, run)
     checkpoint = read_checkpoint(run / BEST)
     network = SeparationNetwork(recipe.network)
-    network.load_state_dict(read_weights(checkpoint, "network."))
+    weights, share = read_weights(checkpoint, "network."), recipe.training.start_share
+    if share:
+        start = load_file(run / START)
+        weights = {name: torch.lerp(weight, start[name], share) for name, weight in weights.items()}
+    network.load_state_dict(weights)
     facts = {"epoch": checkpoint["epoch"] + 1, "steps": checkpoint["global_step"]}
     return export_model(network, recipe, folder, facts)
 

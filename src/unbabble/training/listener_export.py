@@ -66,7 +66,7 @@ def check_listeners_agree(network: Listener, folder: Path) -> None:
         with torch.inference_mode():
             expected = network(torch.from_numpy(signals))
         for given, wanted in zip(in_use(signals, sample_rate), expected, strict=True):
-            refuse_difference(given, wanted.numpy(), length_s)
+            refuse_difference(given, wanted.numpy(), float(wanted.abs().max()), length_s)
 
 
 def _card(recipe: ListenerRecipe, scores: Scores, facts: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from unbabble.output import write_whole, writing
 from unbabble.training.config import AnyRecipe, R
 
 RECIPE = "recipe.yaml"
-BEST, LAST = "best.safetensors", "last.safetensors"
+START, BEST, LAST = "start.safetensors", "best.safetensors", "last.safetensors"
 
 
 def prepare_run(run: Path, recipe: AnyRecipe, resume: bool) -> None:
