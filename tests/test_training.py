@@ -27,7 +27,6 @@ from unbabble.training.checkpoint import read_checkpoint, read_weights, write_ch
 from unbabble.training.config import (
     CosineSchedule,
     DataConfig,
-    TrainingRecipe,
     read_recipe,
     with_changes,
     with_data,
@@ -223,11 +222,6 @@ def test_a_share_of_the_start_is_kept(run, tmp_path):
     assert any(not torch.equal(found[name], start[name]) for name in found)
     for name, weight in kept.items():
         torch.testing.assert_close(weight, 0.75 * found[name] + 0.25 * start[name])
-
-
-def test_a_share_of_no_start_is_refused():
-    with pytest.raises(RecipeError, match="start_share is of the weights of a start"):
-        with_changes(TrainingRecipe(), ["training.start_share=0.5"])
 
 
 def test_training_stops_when_nothing_gets_better(tmp_path):

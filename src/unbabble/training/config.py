@@ -74,7 +74,7 @@ class TrainingConfig:
     """How the weights are found. Defaults after the authors' configuration."""
 
     start: str | None = None  # model whose weights the run begins with: a bundled one's name, or a folder
-    start_share: Share = 0.0  # of those weights in the exported ones, so that little of what they could is unlearned
+    start_share: Share = 0.0  # of those weights, if any, in the exported ones: less of what they could is unlearned
     loss: Literal["snr", "si_sdr"] = "snr"
     batch_size: Positive = 4
     learning_rate: PositiveFloat = 1e-3
@@ -92,12 +92,6 @@ class TrainingConfig:
     patience: Positive = 10  # epochs without a better validation loss
     checkpoint_minutes: NotNegativeFloat = 10.0  # between checkpoints within an epoch
     log_steps: Positive = 10  # between figures in TensorBoard
-
-    @model_validator(mode="after")
-    def _agreed(self) -> "TrainingConfig":
-        if self.start_share and self.start is None:
-            raise ValueError("start_share is of the weights of a start; give start, or leave start_share out")
-        return self
 
 
 @settings

@@ -109,7 +109,7 @@ def export_run(run: Path, folder: Path) -> Path:
     checkpoint = read_checkpoint(run / BEST)
     network = SeparationNetwork(recipe.network)
     weights, share = read_weights(checkpoint, "network."), recipe.training.start_share
-    if share:
+    if share and recipe.training.start is not None:
         start = load_file(run / START)
         weights = {name: torch.lerp(weight, start[name], share) for name, weight in weights.items()}
     network.load_state_dict(weights)
