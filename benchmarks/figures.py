@@ -9,6 +9,7 @@ import numpy as np
 
 from unbabble.evaluation.bins import overlap_bins
 from unbabble.evaluation.summary import mean_of
+from unbabble.evaluation.text import markdown_table
 
 Scores = dict[str, float]  # of a recording; what is counted has a name that begins with "share"
 Figures = dict[str, Any]  # of many
@@ -46,12 +47,12 @@ def table(rows: Mapping[str, Figures], columns: Mapping[str, str]) -> str:
     """
     there = {head: name for head, name in columns.items() if any(name in figures for figures in rows.values())}
     bins = [name for name in BINS.names if any(name in figures.get("by_overlap", {}) for figures in rows.values())]
-    cells = [["", *there, *bins], ["---"] * (1 + len(there) + len(bins))]
+    cells = []
     for row, figures in rows.items():
         shown = [_shown(name, figures.get(name)) for name in there.values()]
         pairs = [_pair(figures["by_overlap"].get(name)) for name in bins]
         cells.append([row, *shown, *pairs])
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    return markdown_table(["", *there, *bins], cells)
 
 
 def as_json(content: Figures) -> str:

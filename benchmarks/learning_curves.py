@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unbabble.evaluation.text import markdown_table
 from unbabble.output import whole_file
 
 SCORE = "si_sdri"
@@ -33,7 +34,8 @@ def main() -> None:
     options = parse()
     curves = {}
     for name in UNITS:
-        points = [Point(float(amount), read(Path(file))) for amount, file in getattr(options, name) or []]
+        given = getattr(options, name) or []
+        points = [Point(float(amount), json.loads(Path(file).read_text(encoding="utf-8"))) for amount, file in given]
         if points:
             curves[name] = sorted(points, key=lambda point: point.amount)
     print("\n\n".join(table(name, points) for name, points in curves.items()))
@@ -55,20 +57,15 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def read(file: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return summary
-
-
 def table(name: str, points: list[Point]) -> str:
     bins = list(points[0].summary["by_overlap"])
-    lines = [[UNITS[name], *bins, "average", "interval"], ["---"] * (len(bins) + 3)]
+    lines = []
     for amount, summary in points:
         inside = [f"{summary['by_overlap'][one][SCORE]['mean']:.2f}" for one in bins]
         average = summary["average"][SCORE]
         interval = f"{average['low']:.2f} to {average['high']:.2f}"
         lines.append([f"{amount:g}", *inside, f"{average['mean']:.2f}", interval])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table([UNITS[name], *bins, "average", "interval"], lines)
 
 
 def draw(axis: Axes, name: str, points: list[Point]) -> None:

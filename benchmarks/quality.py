@@ -34,14 +34,7 @@ from unbabble.corpora.decoded import DecodedAudio
 from unbabble.engine import usable_cores
 from unbabble.evaluation.summary import CONFIDENCE
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import (
-    CodecRecipe,
-    MixtureRecipe,
-    Overlap,
-    SharedRecipe,
-    TelephoneRecipe,
-    read_mixtures,
-)
+from unbabble.mixing.recipe import CodecRecipe, MixtureRecipe, Overlap, SharedRecipe, TelephoneRecipe, read_mixtures
 from unbabble.model_folder import CARD, ModelFolder, open_model
 from unbabble.output import write_whole
 from unbabble.sets.simulate import listed_plans

@@ -54,9 +54,8 @@ def test_a_network_that_gives_silence_is_exported(tmp_path):
     with torch.no_grad():
         for weight in network.front_end.decoder.parameters():
             weight.zero_()
-    assert not Engine(open_model(export_model(network, recipe, tmp_path / "model")))(
-        np.ones((1, 800), np.float32)
-    ).any()
+    engine = Engine(open_model(export_model(network, recipe, tmp_path / "model")))
+    assert not engine(np.ones((1, 800), np.float32)).any()
 
 
 def test_an_export_whose_engines_differ_is_refused_and_leaves_nothing(tmp_path, monkeypatch):

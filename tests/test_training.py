@@ -24,13 +24,7 @@ from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.mixing.recipe import Overlap, SharedRecipe
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.checkpoint import read_checkpoint, read_weights, write_checkpoint
-from unbabble.training.config import (
-    CosineSchedule,
-    DataConfig,
-    read_recipe,
-    with_changes,
-    with_data,
-)
+from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_changes, with_data
 from unbabble.training.data import load_data, split_corpora
 from unbabble.training.datasets import FreshSampler
 from unbabble.training.fit import export_run, train

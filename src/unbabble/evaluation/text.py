@@ -1,6 +1,7 @@
 """What an evaluation found as Markdown and as JSON."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -50,6 +51,10 @@ def markdown(evaluation: Evaluation) -> str:
     return f"# {title(evaluation)}\n\n{listed}\n\n{ABOUT}\n\n{tables}\n"
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
 def as_json(evaluation: Evaluation) -> str:
     tables = {
         f"by_{table.key}": {group.name: _plain(group) for group in table.groups if group.name != AVERAGE}
@@ -71,11 +76,9 @@ def as_json(evaluation: Evaluation) -> str:
 
 
 def _table(table: Table, shown: tuple[str, ...]) -> str:
-    rows = [[table.title, "mixtures", *map(label, shown)], ["---"] * (len(shown) + 2)]
-    rows += [
-        [one.name, str(one.count), *(cell(name, one.scores.get(name)) for name in shown)] for one in table.groups
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    head = [table.title, "mixtures", *map(label, shown)]
+    rows = [[one.name, str(one.count), *(cell(name, one.scores.get(name)) for name in shown)] for one in table.groups]
+    return markdown_table(head, rows)
 
 
 def _plain(group: Group) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from unbabble.evaluation.metrics import IMPROVEMENT, MAIN
 from unbabble.evaluation.report import JSON
 from unbabble.evaluation.results import TABLE, read_results
 from unbabble.evaluation.summary import CONFIDENCE, Mean, mean_of
+from unbabble.evaluation.text import markdown_table
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.output import whole_file, write_whole
 
@@ -113,7 +114,7 @@ def rows_of(scored: Sequence[Scored], score: str = MAIN) -> list[Row]:
 def markdown(rows: Sequence[Row], score: str = MAIN) -> str:
     compared = [f"difference to {rows[0].name}", "interval"]
     header = ["design", "runs", *BINS.names, "average", "interval", *compared, *COSTS]
-    lines = [header, ["---"] * len(header)]
+    lines = []
     for row in rows:
         beside = [f" ({one})" for one in row.paper] if row.paper else [""] * len(row.means)
         values = [f"{_number(mean)}{paper}" for mean, paper in zip(row.means, beside, strict=True)]
@@ -123,7 +124,7 @@ def markdown(rows: Sequence[Row], score: str = MAIN) -> str:
         interval = "" if average is None else f"{average.low:.2f} to {average.high:.2f}"
         costs = [f"{row.cost[key] / unit:.{digits}f}" for key, unit, digits in COSTS.values()]
         lines.append([row.name, str(row.n_runs), *values, interval, *shown, *costs])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown_table(header, lines)
     return f"{table}\n\n{SCORES[score]} {NOTE}{BESIDE if any(row.paper for row in rows) else ''}\n"
 
 
