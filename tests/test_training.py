@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from unbabble.corpora.corpora import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.mixing.recipe import Overlap, SharedRecipe
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
+from unbabble.training.callbacks import LastCheckpoint
 from unbabble.training.checkpoint import read_checkpoint, read_weights, write_checkpoint
 from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_changes, with_data
 from unbabble.training.data import load_data, split_corpora
@@ -283,6 +285,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kill_at, more
     assert killed == whole
     one, other = (read_checkpoint(tmp_path / name / "last.safetensors")["state_dict"] for name in ("whole", "killed"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_processes_save_at_the_same_step_whatever_their_own_clocks_say(tmp_path):
+    task = SeparationTask(torch.nn.Linear(1, 1), short_recipe().training)
+    saved = []
+    trainer = SimpleNamespace(save_checkpoint=lambda path: saved.append(task.minutes))
+    checkpoints = LastCheckpoint(tmp_path, minutes=10.0)
+    for task.minutes in (4.0, 9.9, 10.1, 19.0, 20.2, 21.0):  # the clock that all processes share
+        checkpoints.on_train_batch_end(trainer, task)
+    assert saved == [10.1, 20.2]
 
 
 @pytest.mark.slow

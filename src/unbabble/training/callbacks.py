@@ -39,16 +39,27 @@ def callbacks_of(run: Path, config: TrainingConfig, console: Console) -> list[Ca
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Where to resume from: written after each epoch, and within it as often as asked for."""
+    """Where to resume from: written after each epoch, and within it as often as asked for.
+
+    By the task's clock: all processes have to save at the same step, since they wait for each other there.
+    """
 
     def __init__(self, run: Path, minutes: float) -> None:
         super().__init__(run, Path(LAST).stem, save_top_k=1, enable_version_counter=False)
         self.minutes = minutes
-        self._saved = time.monotonic()
+        self._saved_at = 0.0  # minutes of the task
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
-        if time.monotonic() - self._saved >= 60 * self.minutes:
-            self._saved = time.monotonic()
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        assert isinstance(pl_module, SeparationTask)
+        self._saved_at = pl_module.minutes
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        assert isinstance(pl_module, SeparationTask)
+        if pl_module.minutes - self._saved_at >= self.minutes:
+            self._saved_at = pl_module.minutes
             trainer.save_checkpoint(Path(str(self.dirpath)) / LAST)
 
 
