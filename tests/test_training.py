@@ -23,6 +23,7 @@ from unbabble import Separator
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.mixing.recipe import Overlap, SharedRecipe
+from unbabble.model_folder import open_model
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.callbacks import LastCheckpoint
 from unbabble.training.checkpoint import read_checkpoint, read_weights, write_checkpoint
@@ -160,7 +161,7 @@ def test_a_run_can_be_changed_and_resumed_from_the_command_line(run, tmp_path):
     assert read_checkpoint(out / "last.safetensors")["epoch"] == 1
     assert run_here("train").returncode == 2
     done = run_here("train", "--resume", tmp_path / "run", "--start", "default")
-    assert (done.returncode, "goes on with its own weights" in " ".join(done.stderr.split())) == (2, True)
+    assert (done.returncode, "goes on with its own weights" in " ".join(done.stderr.split())) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +206,17 @@ def test_a_run_can_start_from_a_model(run, tmp_path):
     model = train(with_changes(still, [f"training.start={run / 'model'}"]), tmp_path / "run")
     one, other = (load_file(folder / "weights.safetensors") for folder in (run / "model", model))
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
-    with pytest.raises(ModelError, match="another network"):
+    begun = open_model(run / "model").card
+    assert open_model(model).card["training"]["start"] == {
+        "name": begun["name"],
+        "version": begun["version"],
+        "checksum": begun["checksums"]["weights.safetensors"],
+    }
+    with pytest.raises(ModelError, match=r"another network.*training.start=null"):
         train(with_changes(still, ["training.start=default"]), tmp_path / "other")
+    (tmp_path / "run" / "start.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"start.safetensors: no such checkpoint"):
+        export_run(tmp_path / "run", tmp_path / "exported")
 
 
 def test_a_share_of_the_start_is_kept(run, tmp_path):
@@ -396,6 +406,16 @@ def test_folders_given_replace_the_recipes(tmp_path):
     recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
     assert with_data(recipe, [tmp_path], None, None).data.speech == (tmp_path,)
     assert with_data(recipe, None, None, None) == recipe
+
+
+def test_a_recipe_says_nothing_of_data_that_it_does_not_know(tmp_path):
+    recipe = read_recipe(REPO / "recipes" / "default.yaml")
+    other = with_data(recipe, [tmp_path], None, None)
+    assert (other.data.description, other.data.licence) == ("not described", "not stated")
+    assert (other.model.name, other.model.limits) == ("unnamed", "not stated")
+    assert other.model.window_s == recipe.model.window_s
+    assert with_changes(other, ["model.name=mine"]).model.name == "mine"
+    assert with_changes(recipe, [f"data.speech=[{tmp_path}]"]).data.description == recipe.data.description
 
 
 def test_the_cosine_rises_and_falls():

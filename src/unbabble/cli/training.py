@@ -151,8 +151,6 @@ def _recipe(
     changes = list(arguments or [])
     if resume is None and not changes:
         raise typer.BadParameter("give a recipe, or --resume with the folder of a run")
-    if resume is not None and settings.get("training.start") is not None:
-        raise typer.BadParameter("--start is for new runs; one that is resumed goes on with its own weights")
     recipe = read_recipe_of(kind, Path(changes.pop(0))) if resume is None else recipe_of_run(kind, resume)
     changes += [f"{key}={value}" for key, value in settings.items() if value is not None]
     return with_changes(with_data(recipe, *data), changes)

@@ -51,6 +51,9 @@ class DataConfig:
     description: str = "not described"  # of the speech and noise, for the model card
     licence: str = "not stated"  # of the speech and noise, for the model card
 
+    def undescribed(self) -> "DataConfig":
+        return replace(self, description=DataConfig.description, licence=DataConfig.licence)
+
 
 @settings
 class StepSchedule:
@@ -127,6 +130,11 @@ class TrainingRecipe:
         check_same_length(self.mixtures)
         return self
 
+    def undescribed(self) -> "TrainingRecipe":
+        """Without what it says of its data and its model."""
+        model = ModelConfig(window_s=self.model.window_s, overlap_s=self.model.overlap_s)
+        return replace(self, data=self.data.undescribed(), model=model)
+
 
 class AnyRecipe(Protocol):
     """What the recipes of all kinds of training have."""
@@ -143,6 +151,7 @@ class AnyRecipe(Protocol):
     def network(self) -> Any: ...
     @property
     def training(self) -> Any: ...
+    def undescribed(self: "R") -> "R": ...
 
 
 R = TypeVar("R", bound=AnyRecipe)
@@ -173,12 +182,18 @@ def with_data(
     noise: Sequence[Path] | None = None,
     splits: Path | None = None,
 ) -> R:
-    """The recipe with other folders and split file; what is None stays."""
+    """The recipe with other folders and split file; what is None stays.
+
+    With other speech or noise, what it says of its own data and of the model made from them is left out: it would be
+    untrue.
+    """
     given: dict[str, Any] = {
         "speech": None if speech is None else tuple(speech),
         "noise": None if noise is None else tuple(noise),
         "splits": splits,
     }
+    if speech is not None or noise is not None:
+        recipe = recipe.undescribed()
     data = replace(recipe.data, **{name: value for name, value in given.items() if value is not None})
     return replace(recipe, data=_placed(data, Path.cwd()))
 

@@ -15,7 +15,18 @@ from torch import Tensor, nn
 from unbabble.config import dump_settings, parse_settings
 from unbabble.engine import Engine
 from unbabble.errors import ModelError
-from unbabble.model_folder import CARD, DECODER, ENCODER, FORMAT, SEPARATOR, WEIGHTS, check_file, checksum, open_model
+from unbabble.model_folder import (
+    CARD,
+    DECODER,
+    ENCODER,
+    FORMAT,
+    SEPARATOR,
+    WEIGHTS,
+    ModelFolder,
+    check_file,
+    checksum,
+    open_model,
+)
 from unbabble.networks.designs import SisoOnly
 from unbabble.networks.network import NetworkConfig, SeparationNetwork
 from unbabble.output import whole_folder, writing
@@ -76,17 +87,18 @@ def export_model(
     return folder
 
 
-def read_weights_of_model(model: str | Path, network: NetworkConfig) -> dict[str, Tensor]:
+def read_weights_of_model(model: ModelFolder, network: NetworkConfig) -> dict[str, Tensor]:
     """The state of a model's network, to go on training it.
 
-    model: a bundled model's name, or a model folder. Raises ModelError where the folder is incomplete or
-    damaged, or its network another than ``network``.
+    Raises ModelError where the file is missing or damaged, or the model's network another than ``network``.
     """
-    folder = open_model(model)
-    if parse_settings(NetworkConfig, folder.card["network"], str(folder.path / CARD)) != network:
-        raise ModelError(f"{folder.path}: has another network than the recipe; copy the card's into the recipe")
-    path = folder.path / WEIGHTS
-    check_file(path, folder.card["checksums"])
+    if parse_settings(NetworkConfig, model.card["network"], str(model.path / CARD)) != network:
+        raise ModelError(
+            f"{model.path}: has another network than the recipe; copy the card's into the recipe, or begin anew with "
+            "training.start=null"
+        )
+    path = model.path / WEIGHTS
+    check_file(path, model.card["checksums"])
     return load_file(path)
 
 

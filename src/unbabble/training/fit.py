@@ -9,14 +9,13 @@ import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
-from safetensors.torch import load_file, save
 
 from unbabble.errors import TrainingError
+from unbabble.model_folder import WEIGHTS, open_model
 from unbabble.networks.network import SeparationNetwork
-from unbabble.output import write_whole
 from unbabble.progress import Stage, unwatched_stage
 from unbabble.training.callbacks import callbacks_of
-from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights
+from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights, write_checkpoint
 from unbabble.training.config import TrainingRecipe
 from unbabble.training.data import TrainingData, load_data
 from unbabble.training.datasets import FreshSampler
@@ -44,9 +43,12 @@ def train(recipe: TrainingRecipe, run: Path, resume: bool = False, stage: Stage 
     lightning.seed_everything(recipe.seed, verbose=False)
     network = SeparationNetwork(recipe.network)
     if recipe.training.start is not None and not resume:
-        network.load_state_dict(read_weights_of_model(recipe.training.start, recipe.network))
+        start = open_model(recipe.training.start)
+        network.load_state_dict(read_weights_of_model(start, recipe.network))
         if processes.first:
-            write_whole(run / START, save(network.state_dict()))
+            known_as = {key: start.card[key] for key in ("name", "version")}
+            known_as["checksum"] = start.card["checksums"][WEIGHTS]
+            write_checkpoint({"model": known_as, "weights": network.state_dict()}, run / START)
     if recipe.training.compile:
         network.compile()
     data = load_data(recipe, run, processes, stage)
@@ -102,18 +104,19 @@ def _skip_what_was_drawn(data: TrainingData, checkpoint: dict[str, Any]) -> None
 def export_run(run: Path, folder: Path) -> Path:
     """Make a model folder from the best checkpoint of a run. Raises TrainingError, ModelError.
 
-    Where the recipe has a start_share, they go so far back on the straight line to the weights that the run began
+    Where the recipe has a start_share, its weights go so far back on the straight line to those that the run began
     with (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
     """
     recipe = recipe_of_run(TrainingRecipe, run)
     checkpoint = read_checkpoint(run / BEST)
     network = SeparationNetwork(recipe.network)
     weights, share = read_weights(checkpoint, "network."), recipe.training.start_share
-    if share and recipe.training.start is not None:
-        start = load_file(run / START)
-        weights = {name: torch.lerp(weight, start[name], share) for name, weight in weights.items()}
-    network.load_state_dict(weights)
     facts = {"epoch": checkpoint["epoch"] + 1, "steps": checkpoint["global_step"]}
+    if recipe.training.start is not None:
+        start = read_checkpoint(run / START)
+        weights = {name: torch.lerp(weight, start["weights"][name], share) for name, weight in weights.items()}
+        facts["start"] = start["model"]
+    network.load_state_dict(weights)
     return export_model(network, recipe, folder, facts)
 
 

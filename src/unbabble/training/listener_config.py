@@ -1,5 +1,7 @@
 """The recipe of a listener's training."""
 
+from dataclasses import replace
+
 from pydantic import model_validator
 
 from unbabble.config import NotNegative, NotNegativeFloat, Positive, PositiveFloat, settings
@@ -48,3 +50,7 @@ class ListenerRecipe:
             raise ValueError("a listener learns from mixtures that are drawn; leave out train_set and the like")
         check_same_length(self.mixtures)
         return self
+
+    def undescribed(self) -> "ListenerRecipe":
+        """Without what it says of its data and its listener."""
+        return replace(self, data=self.data.undescribed(), licence=ListenerRecipe.licence)

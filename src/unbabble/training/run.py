@@ -23,8 +23,12 @@ def prepare_run(run: Path, recipe: AnyRecipe, resume: bool) -> None:
         raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --out")
     if resume and not started:
         raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
-    if resume and recipe_of_run(type(recipe), run).network != recipe.network:
-        raise TrainingError(f"{run}: was started with another network; give its {RECIPE}, or another --out")
+    if resume:
+        before = recipe_of_run(type(recipe), run)
+        if before.network != recipe.network:
+            raise TrainingError(f"{run}: was started with another network; give its {RECIPE}, or another --out")
+        if before.training.start != recipe.training.start:
+            raise TrainingError(f"{run}: training.start is for new runs; this one goes on with its own weights")
     with writing(run):
         run.mkdir(parents=True, exist_ok=True)
 
