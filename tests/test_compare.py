@@ -58,10 +58,14 @@ def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpor
             scores = [float(line["si_sdr"]) for line in csv.DictReader(file)]
         assert row["si_sdr"]["average"]["mean"] == pytest.approx(sum(scores) / 3)
         assert row["si_sdr"]["average"]["count"] == 3
+        assert row["mixtures"] == 4
     assert (here / "curve.png").read_bytes().startswith(b"\x89PNG")
     gains = tabulate(dataclasses.replace(comparison, score="si_sdri"), here)
     assert json.loads(gains[1].read_text())[0]["si_sdri"]["average"]["count"] == 3
     assert "SI-SDRi in dB" in gains[0].read_text()
+    longer = dataclasses.replace(comparison, changes=(*comparison.changes, "training.max_epochs=2"))
+    with pytest.raises(TrainingError, match=r"1\+0-seed0: was trained with other training.*another --out"):
+        compare(longer, here, noise=noise)
 
 
 def write_scores(folder, scores):
@@ -78,9 +82,9 @@ def write_scores(folder, scores):
 def test_the_table_has_means_over_runs_and_paired_differences(tmp_path):
     two_runs = [write_scores(tmp_path / "b", [2, 3, 4, 5] * 5), write_scores(tmp_path / "c", [4, 5, 6, 7] * 5)]
     scored = [
-        Scored("6+0", MixedDesign(6, 0), [write_scores(tmp_path / "a", [1, 2, 3, 4] * 5)]),
-        Scored("2+4", MixedDesign(2, 4), two_runs),
-        Scored("siso-2+4", SisoOnlyDesign(2, 4), [write_scores(tmp_path / "d", [1, 2, 3, ""] * 5)]),
+        Scored("6+0", MixedDesign(6, 0), [write_scores(tmp_path / "a", [1, 2, 3, 4] * 5)], 800),
+        Scored("2+4", MixedDesign(2, 4), two_runs, 500),
+        Scored("siso-2+4", SisoOnlyDesign(2, 4), [write_scores(tmp_path / "d", [1, 2, 3, ""] * 5)], 400),
     ]
     first, second, third = rows_of(scored)
     assert [mean.mean for mean in first.means] == [1, 2, 3, 4, 2.5]
@@ -91,13 +95,13 @@ def test_the_table_has_means_over_runs_and_paired_differences(tmp_path):
     assert third.means[4].count == 15
     assert third.difference.mean == 0
     text = markdown([first, second, third])
-    assert "| 2+4 | 2 | 3.00 (14.6) | 4.00 (10.6) | 5.00 (7.8) | 6.00 (4.9) | 4.50 (9.5) |" in text
-    assert "| siso-2+4 | 1 | 1.00 | 2.00 | 3.00 | none | 2.00 |" in text
+    assert "| 2+4 | 2 | 500 | 3.00 (14.6) | 4.00 (10.6) | 5.00 (7.8) | 6.00 (4.9) | 4.50 (9.5) |" in text
+    assert "| siso-2+4 | 1 | 400 | 1.00 | 2.00 | 3.00 | none | 2.00 |" in text
 
 
 def test_networks_of_several_depths_have_a_curve(tmp_path):
     folders = [write_scores(tmp_path / "a", [1, 2, 3, 4])]
-    scored = [Scored(f"{simo}+0", MixedDesign(simo, 0), folders) for simo in (6, 4)]
+    scored = [Scored(f"{simo}+0", MixedDesign(simo, 0), folders, 4) for simo in (6, 4)]
     assert (tmp_path / "curve.png") in write_table(scored, "si_sdr", tmp_path)
 
 

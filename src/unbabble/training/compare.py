@@ -14,7 +14,7 @@ from unbabble.evaluation.evaluate import evaluate
 from unbabble.evaluation.report import JSON, write_report
 from unbabble.mixing.bank import make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
-from unbabble.model_folder import CARD
+from unbabble.model_folder import CARD, open_model
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.output import prepare
 from unbabble.progress import Stage, unwatched_stage
@@ -24,7 +24,7 @@ from unbabble.sets.simulate import simulate
 from unbabble.training.compare_table import Scored, write_table
 from unbabble.training.config import TrainingRecipe, read_recipe, with_changes, with_data
 from unbabble.training.fit import train
-from unbabble.training.run import LAST
+from unbabble.training.run import LAST, recipe_of_run
 
 Design = MixedDesign | SisoOnlyDesign
 Changes = tuple[str, ...]  # key=value, as on the command line
@@ -111,9 +111,11 @@ def tabulate(comparison: Comparison, out: Path) -> list[Path]:
     scored = []
     for name, design in comparison.designs.items():
         runs = [run_folder(out, name, seed) for seed in comparison.seeds]
-        folders = [run / "scores" for run in runs if (run / "scores" / JSON).is_file()]
-        if folders:
-            scored.append(Scored(name, None if isinstance(design, tuple) else design, folders))
+        done = [run for run in runs if (run / "scores" / JSON).is_file()]
+        if done:
+            split = None if isinstance(design, tuple) else design
+            n_mixtures = sum(map(_n_mixtures, done)) / len(done)
+            scored.append(Scored(name, split, [run / "scores" for run in done], n_mixtures))
     if not scored:
         raise TrainingError(f"{out}: no design has been trained and scored here yet; leave --table out to do so")
     return write_table(scored, comparison.score, out)
@@ -131,8 +133,24 @@ def _with_design(recipe: TrainingRecipe, design: Design | Changes) -> TrainingRe
 
 
 def _train(recipe: TrainingRecipe, run: Path, stage: Stage) -> None:
+    started = (run / LAST).exists()
+    if started:
+        before = recipe_of_run(TrainingRecipe, run)
+        asked = ("seed", "mixtures", "network", "training")
+        if changed := [name for name in asked if getattr(before, name) != getattr(recipe, name)]:
+            raise TrainingError(
+                f"{run}: was trained with other {', '.join(changed)} than the comparison has now; "
+                "give the settings of its recipe.yaml, or another --out"
+            )
     if not (run / "model" / CARD).is_file():
-        train(recipe, run, (run / LAST).exists(), stage)
+        train(recipe, run, started, stage)
+
+
+def _n_mixtures(run: Path) -> float:
+    """From how many mixtures the exported weights have learned."""
+    training = open_model(run / "model").card["training"]
+    settings = training["settings"]
+    return float(training["steps"] * settings["batch_size"] * settings["accumulate"])
 
 
 def _with_shared_data(recipe: TrainingRecipe, out: Path, jobs: int, stage: Stage) -> TrainingRecipe:

@@ -35,6 +35,7 @@ SCORES = {MAIN: "SI-SDR", MAIN + IMPROVEMENT: "SI-SDRi"}
 NOTE = (
     f"in dB of the estimates, means over the test mixtures with {CONFIDENCE} % bootstrap intervals. The difference "
     "is to the first design, mixture by mixture; an interval that holds zero means that no difference was seen. "
+    "Mixtures: that the scored weights have learned from. "
     "GMAC: thousand millions of multiply-accumulates for a second of audio; RTF: real-time factor when it was scored."
 )
 COSTS = {  # column: name in JSON, unit, digits
@@ -48,11 +49,13 @@ BESIDE = (
 
 
 class Scored(NamedTuple):
-    """What has been trained. design: None for networks that differ in more; folders: of the scores of its runs."""
+    """What has been trained. design: None for networks that differ in more; folders: of the scores of its runs;
+    n_mixtures: that the scored weights have learned from, the mean of the runs."""
 
     name: str
     design: MixedDesign | SisoOnlyDesign | None
     folders: Sequence[Path]
+    n_mixtures: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Row:
     name: str
     design: MixedDesign | SisoOnlyDesign | None
     n_runs: int
+    n_mixtures: float
     means: tuple[Mean | None, ...]
     difference: Mean | None
     paper: tuple[float, ...] | None
@@ -97,7 +101,7 @@ def rows_of(scored: Sequence[Scored], score: str = MAIN) -> list[Row]:
     """One for each design, from the scores of its mixtures, averaged over its runs."""
     rows: list[Row] = []
     first: dict[str, float] = {}
-    for name, design, folders in scored:
+    for name, design, folders, n_mixtures in scored:
         scores, ratios = _mean_scores(folders, score)
         first = first or scores
         differences = [scores[mixture] - first[mixture] for mixture in scores if mixture in first]
@@ -107,13 +111,13 @@ def rows_of(scored: Sequence[Scored], score: str = MAIN) -> list[Row]:
         if isinstance(design, MixedDesign) and score == MAIN:
             paper = PAPER.get((design.simo_blocks, design.siso_blocks))
         means, difference = (*map(mean_of, inside), mean_of(scores.values())), mean_of(differences) if rows else None
-        rows.append(Row(name, design, len(folders), means, difference, paper, _cost(folders[0])))
+        rows.append(Row(name, design, len(folders), n_mixtures, means, difference, paper, _cost(folders[0])))
     return rows
 
 
 def markdown(rows: Sequence[Row], score: str = MAIN) -> str:
     compared = [f"difference to {rows[0].name}", "interval"]
-    header = ["design", "runs", *BINS.names, "average", "interval", *compared, *COSTS]
+    header = ["design", "runs", "mixtures", *BINS.names, "average", "interval", *compared, *COSTS]
     lines = []
     for row in rows:
         beside = [f" ({one})" for one in row.paper] if row.paper else [""] * len(row.means)
@@ -123,7 +127,7 @@ def markdown(rows: Sequence[Row], score: str = MAIN) -> str:
         average = row.means[-1]
         interval = "" if average is None else f"{average.low:.2f} to {average.high:.2f}"
         costs = [f"{row.cost[key] / unit:.{digits}f}" for key, unit, digits in COSTS.values()]
-        lines.append([row.name, str(row.n_runs), *values, interval, *shown, *costs])
+        lines.append([row.name, str(row.n_runs), f"{row.n_mixtures:.0f}", *values, interval, *shown, *costs])
     table = markdown_table(header, lines)
     return f"{table}\n\n{SCORES[score]} {NOTE}{BESIDE if any(row.paper for row in rows) else ''}\n"
 
@@ -180,6 +184,7 @@ def _plain(row: Row, score: str) -> dict[str, Any]:
         "name": row.name,
         "design": row.design and asdict(row.design),
         "runs": row.n_runs,
+        "mixtures": row.n_mixtures,
         **row.cost,
         score: {name: mean and asdict(mean) for name, mean in zip(names, row.means, strict=True)},
         "difference": row.difference and asdict(row.difference),
