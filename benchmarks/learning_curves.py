@@ -39,7 +39,7 @@ def main() -> None:
         points.sort(key=lambda point: point.amount)
     print("\n\n".join(table(unit, points) for unit, points in curves.items()))
     figure = Figure(figsize=(4 * len(curves), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(curves), squeeze=False)[0]
+    axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     for axis, (unit, points) in zip(axes, curves.items(), strict=True):
         draw(axis, unit, points)
     axes[0].legend(fontsize=7, title="overlap", title_fontsize=7)

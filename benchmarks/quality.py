@@ -1,6 +1,7 @@
 """How well a model separates: every figure of its card, on speakers that it has not heard.
 
     python benchmarks/quality.py --speech DIR --speech DIR --noise DIR --splits FILE --list FILE --card
+    pip install pyannote.metrics    (for the diarization error rate; left out where it is missing)
 
 Prints a table for each part, in dB and shares, of which those are left out whose files are not given; --json FILE
 writes the figures, --card puts them into the model's own card (docs/model-folder.md says what they are):
@@ -8,7 +9,8 @@ writes the figures, --card puts them into the model's own card (docs/model-folde
     paper          fresh mixtures of recipes/paper.yaml: a room, noise, any overlap (--noise)
     replayed       the mixtures of a list of which both talkers are in the split (--list, --noise)
     clean          no room, no noise, both talk all the time
-    coded          the paper's mixtures over a telephone, as MP3 of 32 kbit/s, as Opus of 16 kbit/s (--noise)
+    coded          the paper's mixtures as they are, over a telephone, as MP3 of 32 kbit/s, as Opus of 16 kbit/s
+                   (--noise)
     alone          one talker, clean and (--noise) in a room with noise; that room and noise with nobody talking
     conversations  those of benchmarks/stitching.py, clean and (--noise) in rooms with noise
 
@@ -29,15 +31,18 @@ from figures import Figures, Scores, as_json, by_overlap, means, medians, table
 from stitching import conversations
 from trials import Mixing, Rendered, Result, Trial, WithoutTalkers, conversation, nobody, one_talker, run, two_talkers
 
+from unbabble import __version__
 from unbabble.corpora.corpora import Corpora, scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.engine import usable_cores
+from unbabble.errors import UnbabbleError
 from unbabble.evaluation.summary import CONFIDENCE
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import CodecRecipe, MixtureRecipe, Overlap, SharedRecipe, TelephoneRecipe, read_mixtures
 from unbabble.model_folder import CARD, ModelFolder, open_model
 from unbabble.output import write_whole
 from unbabble.sets.simulate import listed_plans
+from unbabble.stitching.listener import LISTENER, open_listener
 
 Options = argparse.Namespace
 Rows = dict[str, Figures]  # by what is heard
@@ -46,6 +51,7 @@ PAPER = read_mixtures(Path(__file__).parents[1] / "recipes" / "paper.yaml")[0].r
 QUIET = replace(PAPER, noise_snr_db=None, room=None)
 CLEAN = replace(QUIET, timeline=Overlap(ratios=((1.0, 1.0),)))
 CODED = {
+    "as they are": PAPER,
     "telephone": replace(PAPER, telephone=TelephoneRecipe(1.0)),
     "MP3, 32 kbit/s": replace(PAPER, codec=CodecRecipe(mp3_share=1.0, mp3_kbps=(32.0, 32.0))),
     "Opus, 16 kbit/s": replace(PAPER, codec=CodecRecipe(opus_share=1.0, opus_kbps=(16.0, 16.0))),
@@ -71,7 +77,13 @@ class Part:
 
 
 def main() -> None:
-    options = parse()
+    try:
+        measure_all(parse())
+    except UnbabbleError as error:
+        sys.exit(f"error: {error}")
+
+
+def measure_all(options: Options) -> None:
     model = open_model(options.model)
     if (model.n_sources, model.sample_rate) != (2, PAPER.sample_rate):
         sys.exit(
@@ -111,6 +123,8 @@ def parse() -> Options:
     options = parser.parse_args()
     if options.count < 1:
         parser.error("--count is at least 1")
+    if options.card and not (options.splits and options.noise):
+        parser.error("--card needs --splits, as a card is about speakers that the model has not heard, and --noise")
     if len({"all", *(folder.name for folder in options.speech)}) <= len(options.speech):
         parser.error("--speech: rows are named after the folders; give them names that differ, and none the name all")
     options.split = options.split if options.splits else None
@@ -130,7 +144,8 @@ def chosen(options: Options) -> Iterator[str]:
 def put_into_card(figures: Figures, model: ModelFolder) -> None:
     """Parts that were not measured now stay as they were."""
     known = {**model.card.get("scores", {}), **figures}
-    scores = {"about": ABOUT, **{name: known[name] for name in PARTS if name in known}}
+    about = f"{ABOUT} By unbabble {__version__}, listener {open_listener().checksums[LISTENER][:12]}."
+    scores = {"about": about, **{name: known[name] for name in PARTS if name in known}}
     write_whole(model.path / CARD, as_json({**model.card, "scores": scores}).encode())
 
 

@@ -41,10 +41,16 @@ def inputs(corpora, tmp_path) -> list:
     return ["--speech", corpora[0], "--speech", more, *(part for option in named.items() for part in option)]
 
 
+def tried(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, REPO / "benchmarks" / "quality.py", *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+
 def quality(*arguments) -> str:
     """What the program prints."""
-    command = [sys.executable, REPO / "benchmarks" / "quality.py", *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
+    done = tried(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow
@@ -55,6 +61,7 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
     scores = open_model(model).card["scores"]
     about = scores.pop("about")
     assert "share_made_worse" in about
+    assert "listener" in about
     assert json.loads((tmp_path / "figures.json").read_text()) == scores
 
     rows = {name: part["rows"] for name, part in scores.items()}
@@ -62,7 +69,7 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
         "paper": ["all", "speech", "more"],
         "replayed": ["manifest"],
         "clean": ["all", "speech", "more"],
-        "coded": ["telephone", "MP3, 32 kbit/s", "Opus, 16 kbit/s"],
+        "coded": ["as they are", "telephone", "MP3, 32 kbit/s", "Opus, 16 kbit/s"],
         "alone": ["one talker, clean", "one talker, room and noise", "nobody, room and noise"],
         "conversations": ["clean", "rooms and noise"],
     }
@@ -88,6 +95,13 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
     again = open_model(model).card["scores"]
     assert again.pop("clean")["seed"] == 1
     assert again == {"about": about, **{name: part for name, part in scores.items() if name != "clean"}}
+
+
+def test_what_is_wrong_is_told_in_one_line(inputs, corpora, tmp_path):
+    done = tried("--speech", corpora[0], "--card")
+    assert (done.returncode, "--card needs --splits" in done.stderr) == (2, True)
+    done = tried(*inputs, "--model", tmp_path)
+    assert (done.returncode, done.stderr.startswith(f"error: {tmp_path}: not a model folder")) == (1, True)
 
 
 @pytest.mark.parametrize("seconds", [1.5, 4.3])  # a window of the model, and several
