@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -415,7 +416,8 @@ def test_a_recipe_says_nothing_of_data_that_it_does_not_know(tmp_path):
     assert (other.model.name, other.model.limits) == ("unnamed", "not stated")
     assert other.model.window_s == recipe.model.window_s
     assert with_changes(other, ["model.name=mine"]).model.name == "mine"
-    assert with_changes(recipe, [f"data.speech=[{tmp_path}]"]).data.description == recipe.data.description
+    kept = with_changes(recipe, ["data.speech=[some, other]"]).data
+    assert (kept.speech, kept.description) == ((Path.cwd() / "some", Path.cwd() / "other"), recipe.data.description)
 
 
 def test_the_cosine_rises_and_falls():

@@ -201,7 +201,8 @@ def with_data(
 def with_changes(recipe: R, changes: Sequence[str]) -> R:
     """The recipe with values set by ``key=value``, such as ``training.batch_size=8`` or ``mixtures.0.share=2``.
 
-    Values are YAML. Raises RecipeError where a key is none that anything reads, or a value does not fit it.
+    Values are YAML; relative paths are taken from the working folder. Raises RecipeError where a key is none that
+    anything reads, or a value does not fit it.
     """
     values = dump_settings(recipe)
     for change in changes:
@@ -218,7 +219,10 @@ def with_changes(recipe: R, changes: Sequence[str]) -> R:
             raise RecipeError(f"{change}: {path} is not a key that anything reads") from None
         except yaml.YAMLError:
             raise RecipeError(f"{change}: the value is no YAML") from None
-    return parse_settings(type(recipe), values, "with " + " ".join(changes)) if changes else recipe
+    if not changes:
+        return recipe
+    changed = parse_settings(type(recipe), values, "with " + " ".join(changes))
+    return replace(changed, data=_placed(changed.data, Path.cwd()))
 
 
 def _placed(data: DataConfig, base: Path) -> DataConfig:
