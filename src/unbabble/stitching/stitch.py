@@ -73,11 +73,9 @@ class Stitcher:
         voices, of_estimates = around(described[0], one), np.stack([around(row, several) for row in described[1:]])
         levels = levels_db(estimates, self._frame)
         louder, apart = plainly_louder(levels), share_apart(levels, one)
-        # noise may sound like a second talker, but leaves one of the estimates empty
-        sure = several & (lead_db(levels) < APART_DB) if one.any() else several
         orders = orders_to_try(self._tail, estimates)
         agreement, earlier = agreement_of(self._tail, estimates, orders, self._frame), self._earlier[:n_frames]
-        talkers = self._talkers.with_newcomers(voices[one], louder[:, one].argmax(0), of_estimates[:, sure])
+        talkers = self._talkers.with_newcomers(voices[one], louder[:, one].argmax(0), of_estimates[:, several])
         for _ in range(ROUNDS):
             evidence = Evidence(counts, voices, of_estimates, louder, apart, orders, agreement, earlier, talkers)
             decision = decide(evidence, self._weights)
@@ -111,20 +109,13 @@ def plainly_louder(levels: Samples) -> Samples:
     return np.asarray(((levels - loudest_other) / LOUDER_DB).clip(-1, 1), np.float32)
 
 
-def lead_db(levels: Samples) -> Samples:
-    """How far the loudest estimate is above the next: dB (estimates, frames) -> dB (frames,); 0 if there is one."""
-    if len(levels) == 1:
-        return np.zeros_like(levels[0])
-    second, first = np.sort(levels, axis=0)[-2:]
-    return np.asarray(first - second)
-
-
 def share_apart(levels: Samples, one: NDArray[np.bool_]) -> float:
     """In how much of the speech estimates are apart: levels (estimates, frames) in dB, one (frames,)."""
     if len(levels) == 1:
         return 1.0
+    second, first = np.sort(levels, axis=0)[-2:]
     believed = BELIEVED_S / FRAME_S
-    n_apart = np.count_nonzero((lead_db(levels) >= APART_DB) & one)
+    n_apart = np.count_nonzero((first - second >= APART_DB) & one)
     return (n_apart + believed) / (np.count_nonzero(one) + believed)
 
 
