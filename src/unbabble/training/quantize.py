@@ -15,7 +15,8 @@ def quantize_model(model: str | Path, folder: Path) -> Path:
 
     model: a bundled model's name, or a model folder. What flows through the LSTMs is rounded to 8 bits too, with a
     range of its own each time. On version 2 of the bundled model this cost 0.01 dB of SI-SDR; measure it for
-    others, with benchmarks/quality.py. The weights to train on from stay what they were. Raises ModelError, OutputError.
+    others, with benchmarks/quality.py. The weights to train on from stay what they were. Raises ModelError,
+    OutputError.
     """
     original = open_model(model)
     card = original.card | {"quantized": "LSTM, 8 bits"}
