@@ -107,15 +107,18 @@ def compare(
 
 
 def tabulate(comparison: Comparison, out: Path) -> list[Path]:
-    """The table and the curve of all designs that have been scored. Raises TrainingError where there are none."""
+    """The table and the curve of all designs that have been scored.
+
+    Raises TrainingError where there are none, and ModelError where the model of one is missing or damaged.
+    """
     scored = []
     for name, design in comparison.designs.items():
         runs = [run_folder(out, name, seed) for seed in comparison.seeds]
         done = [run for run in runs if (run / "scores" / JSON).is_file()]
         if done:
-            split = None if isinstance(design, tuple) else design
+            of_paper = None if isinstance(design, tuple) else design
             n_mixtures = sum(map(_n_mixtures, done)) / len(done)
-            scored.append(Scored(name, split, [run / "scores" for run in done], n_mixtures))
+            scored.append(Scored(name, of_paper, [run / "scores" for run in done], n_mixtures))
     if not scored:
         raise TrainingError(f"{out}: no design has been trained and scored here yet; leave --table out to do so")
     return write_table(scored, comparison.score, out)

@@ -21,9 +21,9 @@ def prepare_run(run: Path, recipe: AnyRecipe, resume: bool) -> None:
     started = (run / LAST).exists()
     if started and not resume:
         raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --out")
-    if resume and not started:
-        raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
     if resume:
+        if not started:
+            raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
         before = recipe_of_run(type(recipe), run)
         if before.network != recipe.network:
             raise TrainingError(f"{run}: was started with another network; give its {RECIPE}, or another --out")
