@@ -15,7 +15,7 @@ import matplotlib
 import numpy as np
 import soundfile
 
-from unbabble.config import parse_settings
+from unbabble.base.config import parse_settings
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.rooms import impulse_responses
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unbabble.base.output import whole_file
 from unbabble.evaluation.text import markdown_table
-from unbabble.output import whole_file
 
 SCORE = "si_sdri"
 

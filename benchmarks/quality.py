@@ -32,17 +32,17 @@ from stitching import conversations
 from trials import Mixing, Rendered, Result, Trial, WithoutTalkers, conversation, nobody, one_talker, run, two_talkers
 
 from unbabble import __version__
+from unbabble.base.output import write_whole
 from unbabble.corpora.corpora import Corpora, scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
-from unbabble.engine import usable_cores
 from unbabble.errors import UnbabbleError
 from unbabble.evaluation.summary import CONFIDENCE
+from unbabble.inference.engine import usable_cores
+from unbabble.inference.model_folder import CARD, ModelFolder, open_model
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import CodecRecipe, MixtureRecipe, Overlap, SharedRecipe, TelephoneRecipe, read_mixtures
-from unbabble.model_folder import CARD, ModelFolder, open_model
-from unbabble.output import write_whole
 from unbabble.sets.simulate import listed_plans
-from unbabble.stitching.listener import LISTENER, open_listener
+from unbabble.tracking.listener import LISTENER, open_listener
 
 Options = argparse.Namespace
 Rows = dict[str, Figures]  # by what is heard

@@ -28,13 +28,13 @@ import numpy as np
 from unbabble import Separator
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.inference.windows import WindowJoiner, WindowSplitter
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Conversation, MixtureRecipe, SharedRecipe
 from unbabble.mixing.render import Mixture
-from unbabble.stitching.activity import FRAME_S, Turn, speech_frames, turns_of
-from unbabble.stitching.decide import best_order
-from unbabble.stitching.stitch import Stitcher
-from unbabble.windows import WindowJoiner, WindowSplitter
+from unbabble.tracking.activity import FRAME_S, Turn, speech_frames, turns_of
+from unbabble.tracking.decide import best_order
+from unbabble.tracking.stitch import Stitcher
 
 TALK = Conversation(long_pause_share=0.05, long_pause_s=(5.0, 60.0))
 BLOCK_S = 0.24  # six frames

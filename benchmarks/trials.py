@@ -12,11 +12,11 @@ from figures import Scores
 from stitching import DER_PARTS, by_model, estimated, joined, measure
 
 from unbabble import Separator
+from unbabble.base.parallel import in_parallel
 from unbabble.evaluation.metrics import LIMIT_DB, score, si_sdr
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
-from unbabble.parallel import in_parallel
-from unbabble.stitching.stitch import Stitcher
+from unbabble.tracking.stitch import Stitcher
 
 Samples = np.ndarray
 Result = tuple[float, Scores]  # overlap ratio, scores

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbabble import Separator
-from unbabble.config import dump_settings, parse_settings
-from unbabble.engine import Engine
+from unbabble.base.config import dump_settings, parse_settings
 from unbabble.errors import RecipeError
-from unbabble.model_folder import open_model
+from unbabble.inference.engine import Engine
+from unbabble.inference.model_folder import open_model
 from unbabble.networks.band_split import (
     BandSplitConfig,
     BandSplitFrontEnd,

@@ -150,7 +150,7 @@ def test_several_processes_make_the_same_as_one(tmp_path, tiny_model):
 def test_a_killed_worker_is_told_of(tmp_path, tiny_model):
     """As the system kills for want of memory."""
     code = (
-        "import os, sys, unbabble.recordings.many as many\n"
+        "import os, sys, unbabble.files.many as many\n"
         "many.separate_one = lambda *_: os._exit(9)\n"
         "from unbabble.cli import main\n"
         "main()\n"

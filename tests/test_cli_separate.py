@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from conftest import REPO, one_line_error, run_here, tone
 
-from unbabble.stitching.activity import Turn
-from unbabble.stream import Stream
+from unbabble.inference.stream import Stream
+from unbabble.tracking.activity import Turn
 
 RATE = 16000
 TURNS = (Turn(1, 0.1, 0.4, 0.0), Turn(1, 0.5, 0.75, 0.5))

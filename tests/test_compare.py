@@ -10,9 +10,9 @@ import yaml
 from conftest import REPO
 
 from unbabble.errors import RecipeError, TrainingError
+from unbabble.experiments.compare import compare, read_comparison, tabulate
+from unbabble.experiments.table import PAPER, Scored, markdown, rows_of, write_table
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
-from unbabble.training.compare import compare, read_comparison, tabulate
-from unbabble.training.compare_table import PAPER, Scored, markdown, rows_of, write_table
 from unbabble.training.config import read_recipe, with_changes
 
 

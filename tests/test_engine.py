@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import tone
 
-from unbabble.engine import MOST_AT_ONCE, Engine
 from unbabble.errors import ModelError
-from unbabble.model_folder import open_model
+from unbabble.inference.engine import MOST_AT_ONCE, Engine
+from unbabble.inference.model_folder import open_model
 
 
 @pytest.fixture(params=["tiny_model", "tiny_siso_only_model"])
@@ -61,6 +61,6 @@ def test_an_error_comes_with_its_window_and_the_others_go_on(tiny_model):
 
 def test_a_graph_that_cannot_be_loaded_is_told(tiny_model, monkeypatch):
     folder = open_model(tiny_model)
-    monkeypatch.setattr("unbabble.model_folder.SEPARATOR", "model.json")
+    monkeypatch.setattr("unbabble.inference.model_folder.SEPARATOR", "model.json")
     with pytest.raises(ModelError, match="not a graph that ONNX Runtime can load"):
         Engine(folder)

@@ -7,7 +7,7 @@ from torch import nn
 
 from unbabble.evaluation.complexity import macs, macs_of_model, macs_per_second
 from unbabble.evaluation.speed import MEASURED_S, measure_speed
-from unbabble.model_folder import open_model
+from unbabble.inference.model_folder import open_model
 from unbabble.networks.band_split import BandSplitConfig, BandSplitFrontEnd, IntoBands, OutOfBands
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.networks.tasnet import TasNetConfig

@@ -11,12 +11,12 @@ import torch
 from conftest import REPO, one_line_error, run_here, tone
 
 from unbabble import Separator
+from unbabble.base.progress import unwatched_stage
 from unbabble.errors import CorpusError, ModelError, RecipeError, TrainingError
 from unbabble.evaluation.listening import Hearing, equal_error
 from unbabble.networks.listener import QUIETEST, Listener, ListenerConfig, LogMel, mel_filters
-from unbabble.progress import unwatched_stage
-from unbabble.stitching.activity import Turn, runs, smooth, speech_frames, turns_of
-from unbabble.stitching.listener import FOLDER
+from unbabble.tracking.activity import Turn, runs, smooth, speech_frames, turns_of
+from unbabble.tracking.listener import FOLDER
 from unbabble.training.checkpoint import read_checkpoint
 from unbabble.training.config import read_recipe_of, with_changes, with_data
 from unbabble.training.data import Material

@@ -11,7 +11,7 @@ from conftest import RATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbabble.config import parse_settings
+from unbabble.base.config import parse_settings
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import CorpusError, RecipeError
@@ -251,7 +251,7 @@ def test_targets_of_less_than_the_whole_room(corpora):
 def test_a_plan_renders_to_the_same_sound_again(corpora):
     draw = mixer(corpora, speed=(0.9, 1.1))
     made = draw(7)
-    from unbabble.config import dump_settings
+    from unbabble.base.config import dump_settings
 
     again = parse_settings(Plan, dump_settings(made.plan), "here")
     assert again == made.plan

@@ -11,7 +11,7 @@ import torch
 from conftest import RATE, REPO
 from test_mixing import mixer
 
-from unbabble.config import dump_settings, parse_settings
+from unbabble.base.config import dump_settings, parse_settings
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import RecipeError

@@ -10,10 +10,10 @@ import torch
 from conftest import exported, tiny_recipe
 from safetensors.torch import load_file
 
-from unbabble.config import parse_settings
-from unbabble.engine import Engine
+from unbabble.base.config import parse_settings
 from unbabble.errors import ModelError
-from unbabble.model_folder import open_model
+from unbabble.inference.engine import Engine
+from unbabble.inference.model_folder import open_model
 from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.networks.tasnet import TasNetConfig
 from unbabble.training import export

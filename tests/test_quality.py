@@ -12,10 +12,10 @@ from conftest import RATE, REPO, tone
 
 from unbabble import Separator
 from unbabble.evaluation.metrics import LIMIT_DB
+from unbabble.inference.model_folder import open_model
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
 from unbabble.mixing.render import Mixture
-from unbabble.model_folder import open_model
 from unbabble.sets.simulate import simulate
 
 LEFT_OUT = "cyd"  # of the split

@@ -10,9 +10,9 @@ from conftest import run_here
 from safetensors.torch import load_file
 
 from unbabble import Separator
-from unbabble.engine import Engine
 from unbabble.errors import ModelError
-from unbabble.model_folder import open_model
+from unbabble.inference.engine import Engine
+from unbabble.inference.model_folder import open_model
 from unbabble.training.quantize import quantize_model
 
 

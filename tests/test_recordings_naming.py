@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from unbabble.errors import OutputError
-from unbabble.recordings.naming import Place, Template, free, safe, track_of
-from unbabble.recordings.results import publish, recover, staged, unfinished
+from unbabble.files.naming import Place, Template, free, safe, track_of
+from unbabble.files.results import publish, recover, staged, unfinished
 
 NOBODY = 2**22 + 1  # the number of no process: beyond the largest on Linux
 

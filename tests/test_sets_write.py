@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(corpora, tmp_path,
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_workers_end_with_the_process_that_started_them(tmp_path):
-    code = "import os, sys, time\nfrom unbabble.parallel import in_parallel\n"
+    code = "import os, sys, time\nfrom unbabble.base.parallel import in_parallel\n"
     code += "def work(number):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
     code += "if __name__ == '__main__':\n    list(in_parallel(work, range(2), 2))\n"
     (tmp_path / "program.py").write_text(code)

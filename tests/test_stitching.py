@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbabble import Separator
-from unbabble.stitching.activity import FRAME_S, Turn, smooth, turns_of
-from unbabble.stitching.decide import likeliest
-from unbabble.stitching.stitch import Stitcher, mix, share_apart, spread
-from unbabble.stitching.voices import Talkers, around, unit
-from unbabble.windows import WindowJoiner, WindowSplitter
+from unbabble.inference.windows import WindowJoiner, WindowSplitter
+from unbabble.tracking.activity import FRAME_S, Turn, smooth, turns_of
+from unbabble.tracking.decide import likeliest
+from unbabble.tracking.stitch import Stitcher, mix, share_apart, spread
+from unbabble.tracking.voices import Talkers, around, unit
 
 FRAME = round(FRAME_S * RATE)
 TONES_HZ = (300.0, 1000.0, 2500.0)

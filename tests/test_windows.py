@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbabble.stitching.decide import best_order
-from unbabble.windows import WindowJoiner, WindowSplitter
+from unbabble.inference.windows import WindowJoiner, WindowSplitter
+from unbabble.tracking.decide import best_order
 
 
 def split(blocks, window, overlap):

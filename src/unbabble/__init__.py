@@ -10,17 +10,17 @@ __version__ = "0.1.0"
 __all__ = ["Separator", "__version__", "separate"]
 
 if TYPE_CHECKING:
-    from unbabble.recordings import separate
-    from unbabble.separator import Separator
+    from unbabble.files import separate
+    from unbabble.inference.separator import Separator
 
 
 def __getattr__(name: str) -> Any:  # on first use, so that importing the package costs nothing
     if name == "Separator":
-        from unbabble.separator import Separator
+        from unbabble.inference.separator import Separator
 
         return Separator
     if name == "separate":
-        from unbabble.recordings import separate
+        from unbabble.files import separate
 
         return separate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ import soundfile
 
 from unbabble.audio.recording import BLOCK, TAGS, Samples
 from unbabble.audio.wav import WavFile, as_integers
-from unbabble.output import writing
+from unbabble.base.output import writing
 
 TrackFormat = Literal["wav16", "wav24", "wav32", "flac"]
 TRACK_FORMATS: tuple[TrackFormat, ...] = get_args(TrackFormat)

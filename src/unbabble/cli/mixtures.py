@@ -17,10 +17,10 @@ def corpus(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """List a corpus as a manifest: speakers (or noises), files, durations, splits."""
+    from unbabble.base.output import prepare
     from unbabble.corpora.manifest import MANIFEST_SUFFIXES, write_manifest
     from unbabble.corpora.readers import NOISE_LAYOUTS, SPEECH_LAYOUTS
     from unbabble.corpora.scan import scan_noise, scan_speech
-    from unbabble.output import prepare
 
     layouts = NOISE_LAYOUTS if noise else SPEECH_LAYOUTS
     if layout not in ("auto", *layouts):
@@ -56,9 +56,9 @@ def rooms(
     """Make a bank of rooms, from which simulate and train draw instead of computing each."""
     screen = Screen(quiet)
     with extra("rooms"), screen.progress("rooms") as progress:
+        from unbabble.base.output import prepare
         from unbabble.mixing.bank import make_bank, room_recipe_of
         from unbabble.mixing.recipe import most_speakers, read_mixtures
-        from unbabble.output import prepare
 
         mixtures = read_mixtures(recipe)
         room = room_recipe_of(mixtures)

@@ -13,9 +13,9 @@ from unbabble.errors import UnbabbleError
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
     from unbabble.audio import RawFormat
-    from unbabble.recordings import Options, Outcome
-    from unbabble.recordings.finding import Job
-    from unbabble.recordings.many import Tell
+    from unbabble.files import Options, Outcome
+    from unbabble.files.finding import Job
+    from unbabble.files.many import Tell
 
 INTERRUPTED = 130  # as shells report it
 
@@ -58,7 +58,7 @@ def separate(
 
     Started again, it leaves what is done and goes on where it was stopped.
     """
-    from unbabble.recordings import Options
+    from unbabble.files import Options
 
     _check_usage(inputs, out, stdout, activity, raw, rate)
     try:
@@ -122,8 +122,8 @@ def _raw_format(raw: str | None, rate: int | None, channels: int) -> "RawFormat 
 
 
 def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> None:
-    from unbabble.recordings.finding import find_jobs
-    from unbabble.recordings.pipe import separate_into_pipe
+    from unbabble.files.finding import find_jobs
+    from unbabble.files.pipe import separate_into_pipe
 
     jobs = find_jobs(inputs, Path(), options)
     if len(jobs) != 1:
@@ -139,8 +139,8 @@ def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> Non
 
 
 def _into_files(inputs: Sequence[str], out: Path, options: "Options", screen: Screen) -> None:
-    from unbabble.recordings.finding import find_jobs
-    from unbabble.recordings.many import run_jobs
+    from unbabble.files.finding import find_jobs
+    from unbabble.files.many import run_jobs
 
     def watch(jobs: "Sequence[Job]") -> "AbstractContextManager[Tell]":
         return screen.several([job.name for job in jobs], [job.size for job in jobs])

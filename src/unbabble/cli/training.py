@@ -92,8 +92,8 @@ def compare(
     """
     screen = Screen(quiet)
     with extra("compare"):
-        from unbabble.training.compare import compare as compare_all
-        from unbabble.training.compare import read_comparison, tabulate
+        from unbabble.experiments.compare import compare as compare_all
+        from unbabble.experiments.compare import read_comparison, tabulate
 
         keep_freed_memory()
         chosen = read_comparison(comparison)

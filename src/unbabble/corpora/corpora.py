@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbabble.base.progress import Progress, unwatched
 from unbabble.corpora.corpus import Corpus
 from unbabble.corpora.scan import scan_noise, scan_speech
 from unbabble.corpora.splits import read_splits
 from unbabble.errors import CorpusError
-from unbabble.progress import Progress, unwatched
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbabble.audio import read_mono
+from unbabble.base.output import write_whole, writing
+from unbabble.base.progress import Progress, unwatched
 from unbabble.corpora.corpus import Corpus
-from unbabble.output import write_whole, writing
-from unbabble.progress import Progress, unwatched
 
 Samples = NDArray[np.float32]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from unbabble.audio import SHORTEST_S, check_end, declares_length, open_recording
 from unbabble.audio.ffmpeg import count_packets
+from unbabble.base.output import write_whole, writing
+from unbabble.base.progress import Progress
 from unbabble.errors import AudioError
-from unbabble.output import write_whole, writing
-from unbabble.progress import Progress
 
 CHECKED_SUFFIXES = (".wav", ".flac")  # whose ends show whether they are whole
 COUNTED_SUFFIXES = (".mp3", ".aac")  # their headers lack the length, guess it or are wrong

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unbabble.base.output import write_whole
 from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.corpora.readers import GENDERS
 from unbabble.errors import CorpusError
-from unbabble.output import write_whole
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl")
 COLUMNS = ("name", "key", "path", "duration_s", "split", "gender")

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unbabble.base.progress import Progress, unwatched
 from unbabble.corpora.corpus import Corpus, Recording, check_disjoint
 from unbabble.corpora.durations import measure_durations
 from unbabble.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
 from unbabble.corpora.readers import NOISE_LAYOUTS, SPEECH_LAYOUTS, Found, Reader, find_files
 from unbabble.errors import CorpusError
-from unbabble.progress import Progress, unwatched
 
 
 @dataclass(frozen=True)

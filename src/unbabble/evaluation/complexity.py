@@ -4,9 +4,9 @@ Counted are convolutions, linear layers and LSTMs. Norms, activations, biases an
 are not: together they are less than a hundredth.
 """
 
-from unbabble.config import parse_settings
+from unbabble.base.config import parse_settings
 from unbabble.errors import RecipeError
-from unbabble.model_folder import CARD, ModelFolder
+from unbabble.inference.model_folder import CARD, ModelFolder
 from unbabble.networks.band_split import BandSplitConfig
 from unbabble.networks.frontend import FrontEndConfig
 from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from unbabble.base.parallel import in_parallel
+from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.errors import CorpusError
 from unbabble.evaluation.bins import Bins, overlap_bins
 from unbabble.evaluation.complexity import macs_of_model
@@ -19,12 +21,10 @@ from unbabble.evaluation.overlap import measured_overlap
 from unbabble.evaluation.results import Result, ResultTable
 from unbabble.evaluation.speed import Speed, measure_speed
 from unbabble.evaluation.summary import Table, summarise
-from unbabble.model_folder import ModelFolder, open_model
-from unbabble.parallel import in_parallel
-from unbabble.progress import Stage, unwatched_stage
-from unbabble.separator import Separator
+from unbabble.inference.model_folder import ModelFolder, open_model
+from unbabble.inference.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
-from unbabble.stitching.listener import open_listener
+from unbabble.tracking.listener import open_listener
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 
 from unbabble.evaluation.metrics import Samples
 from unbabble.mixing.timeline import Span, overlap_ratio
-from unbabble.stitching.activity import frame_power
+from unbabble.tracking.activity import frame_power
 
 FRAME_S = 0.02
 FLOOR_DB = -40  # of a frame, under the loudest of its source: quieter is silence

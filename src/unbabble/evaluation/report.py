@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbabble.base.output import write_whole
 from unbabble.evaluation.evaluate import Evaluation
 from unbabble.evaluation.metrics import IMPROVEMENT, MAIN, columns, digits, in_best_order, label
 from unbabble.evaluation.plots import by_overlap, distribution
 from unbabble.evaluation.results import Result
 from unbabble.evaluation.summary import cell
 from unbabble.evaluation.text import ABOUT, as_json, costs, counts, markdown, title
-from unbabble.output import write_whole
 from unbabble.sets.page import Signals, fill, show
 from unbabble.sets.read import MixtureFiles
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unbabble.base.output import write_whole, writing
 from unbabble.errors import OutputError
-from unbabble.output import write_whole, writing
 
 TABLE, ORIGIN = "mixtures.csv", "origin.json"
 FACTS = ("id", "n_sources", "overlap_ratio", "t60_s", "noise_snr_db", "genders")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unbabble.separator import Separator
+from unbabble.inference.separator import Separator
 
 MEASURED_S = 10.0
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from unbabble.config import dump_settings, parse_settings
+from unbabble.base.config import dump_settings, parse_settings
+from unbabble.base.output import whole_file
+from unbabble.base.parallel import in_parallel
+from unbabble.base.progress import Progress, unwatched
 from unbabble.errors import CorpusError
 from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import Mixtures, RoomRecipe, most_speakers
 from unbabble.mixing.rooms import Response, draw_room, impulse_responses
-from unbabble.output import whole_file
-from unbabble.parallel import in_parallel
-from unbabble.progress import Progress, unwatched
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from unbabble.config import Finite, NotNegative, NotNegativeFloat, Positive, PositiveFloat, settings
+from unbabble.base.config import Finite, NotNegative, NotNegativeFloat, Positive, PositiveFloat, settings
 from unbabble.mixing.recipe import Kbps, Target
 from unbabble.mixing.timeline import Spans, overlap_ratio
 

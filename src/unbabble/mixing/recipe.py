@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from unbabble.config import (
+from unbabble.base.config import (
     NotNegative,
     Positive,
     PositiveFloat,

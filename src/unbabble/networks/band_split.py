@@ -9,7 +9,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unbabble.config import Positive, settings
+from unbabble.base.config import Positive, settings
 from unbabble.networks.layers import GlobalNorm, log_power, pair_power, power_floor, with_edges
 
 

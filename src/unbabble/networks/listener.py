@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unbabble.config import Positive, settings
+from unbabble.base.config import Positive, settings
 
 MOST_COUNTED = 2  # 0, 1, and 2 or more talkers
 HOPS = 4  # of log-mel frames, to a frame of what is heard

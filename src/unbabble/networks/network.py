@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from unbabble.config import NotNegative, Positive, settings
+from unbabble.base.config import NotNegative, Positive, settings
 from unbabble.networks.designs import Mixed, SisoOnly
 from unbabble.networks.dual_path import DualPathBlock
 from unbabble.networks.frontend import FrontEndConfig, make_front_end

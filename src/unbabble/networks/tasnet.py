@@ -8,7 +8,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unbabble.config import Positive, settings
+from unbabble.base.config import Positive, settings
 from unbabble.networks.layers import GlobalNorm, log_power, with_edges
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unbabble.config import parse_settings
+from unbabble.base.config import parse_settings
+from unbabble.base.output import UNFINISHED
 from unbabble.corpora.corpus import Corpus
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.plan import Plan
-from unbabble.output import UNFINISHED
 from unbabble.sets.read import MANIFEST
 from unbabble.sets.write import ORIGIN, PREVIEW, SCAN, TABLE
 

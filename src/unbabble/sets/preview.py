@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbabble.base.output import write_whole
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture
 from unbabble.mixing.rooms import EARLY_S
-from unbabble.output import write_whole
 from unbabble.sets.page import Signals, fill, show
 
 TARGETS = {

@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unbabble.config import dump_settings
+from unbabble.base.config import dump_settings
+from unbabble.base.output import writing
+from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.corpora.corpora import Corpora, scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import CorpusError
@@ -12,8 +14,6 @@ from unbabble.mixing.bank import Rooms, rooms_of_bank
 from unbabble.mixing.draw import Draw
 from unbabble.mixing.recipe import Mixtures
 from unbabble.mixing.render import Renderer
-from unbabble.output import writing
-from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import read_list
 from unbabble.sets.write import PREVIEW, SCAN, Plans, write_set
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from unbabble.config import dump_settings
+from unbabble.base.config import dump_settings
+from unbabble.base.output import UNFINISHED, whole_folder, write_whole, writing
+from unbabble.base.parallel import in_parallel
+from unbabble.base.progress import Progress, unwatched
 from unbabble.corpora.corpus import Corpus
 from unbabble.errors import OutputError
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
 from unbabble.mixing.signals import Samples
-from unbabble.output import UNFINISHED, whole_folder, write_whole, writing
-from unbabble.parallel import in_parallel
-from unbabble.progress import Progress, unwatched
 from unbabble.sets.read import MANIFEST
 
 FORMATS = ("flac", "wav")

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from unbabble.base.output import write_whole
 from unbabble.errors import TrainingError
-from unbabble.output import write_whole
 
 TREE = "tree"  # key of the JSON in the safetensors header
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 import yaml
 from pydantic import Field, model_validator
 
-from unbabble.config import (
+from unbabble.base.config import (
     NotNegative,
     NotNegativeFloat,
     Positive,

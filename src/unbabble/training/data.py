@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.corpora.corpora import Corpora, scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms, make_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import most_speakers
-from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.read import read_set
 from unbabble.training.config import AnyRecipe, DataConfig, SetConfig, TrainingRecipe
 from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler, SetDataset

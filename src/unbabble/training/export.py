@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from unbabble.config import dump_settings, parse_settings
-from unbabble.engine import Engine
+from unbabble.base.config import dump_settings, parse_settings
+from unbabble.base.output import whole_folder, writing
 from unbabble.errors import ModelError
-from unbabble.model_folder import (
+from unbabble.inference.engine import Engine
+from unbabble.inference.model_folder import (
     CARD,
     DECODER,
     ENCODER,
@@ -29,7 +30,6 @@ from unbabble.model_folder import (
 )
 from unbabble.networks.designs import SisoOnly
 from unbabble.networks.network import NetworkConfig, SeparationNetwork
-from unbabble.output import whole_folder, writing
 from unbabble.training.config import AnyRecipe, TrainingRecipe
 
 OPSET = 17

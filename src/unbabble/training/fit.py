@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
+from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.errors import TrainingError
-from unbabble.model_folder import WEIGHTS, open_model
+from unbabble.inference.model_folder import WEIGHTS, open_model
 from unbabble.networks.network import SeparationNetwork
-from unbabble.progress import Stage, unwatched_stage
 from unbabble.training.callbacks import callbacks_of
 from unbabble.training.checkpoint import SafetensorsIO, read_checkpoint, read_weights, write_checkpoint
 from unbabble.training.config import TrainingRecipe

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.errors import TrainingError
 from unbabble.evaluation.listening import Hearing
 from unbabble.mixing.recipe import most_speakers
 from unbabble.networks.listener import MOST_COUNTED, Listener
-from unbabble.progress import Stage, unwatched_stage
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
 from unbabble.training.data import Material
 from unbabble.training.listener_config import ListenerRecipe

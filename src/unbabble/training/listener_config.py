@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from pydantic import model_validator
 
-from unbabble.config import NotNegative, NotNegativeFloat, Positive, PositiveFloat, settings
+from unbabble.base.config import NotNegative, NotNegativeFloat, Positive, PositiveFloat, settings
 from unbabble.mixing.recipe import Mixtures
 from unbabble.networks.listener import HOPS, ListenerConfig
-from unbabble.stitching.activity import FRAME_S
+from unbabble.tracking.activity import FRAME_S
 from unbabble.training.config import CosineSchedule, DataConfig, check_same_length
 
 

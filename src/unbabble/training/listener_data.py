@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unbabble.mixing.mixer import Mixer
 from unbabble.networks.listener import MOST_COUNTED
-from unbabble.stitching.activity import FRAME_S, speech_frames
+from unbabble.tracking.activity import FRAME_S, speech_frames
 
 SPEEDS = (0.95, 1.05)  # below, between and above them a speaker counts as three different voices
 PIECES = 2  # of each talker in a mixture

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from unbabble.config import dump_settings, parse_settings
+from unbabble.base.config import dump_settings, parse_settings
+from unbabble.base.output import whole_folder, writing
 from unbabble.errors import ModelError
-from unbabble.model_folder import WEIGHTS, check_file, checksum
+from unbabble.inference.model_folder import WEIGHTS, check_file, checksum
 from unbabble.networks.listener import Listener, ListenerConfig
-from unbabble.output import whole_folder, writing
-from unbabble.stitching.listener import CARD, LISTENER, open_listener
-from unbabble.stitching.listener import Listener as ListenerInUse
+from unbabble.tracking.listener import CARD, LISTENER, open_listener
+from unbabble.tracking.listener import Listener as ListenerInUse
 from unbabble.training.export import CHECKED_LENGTHS_S, Axes, export_graph, refuse_difference, training_facts
 from unbabble.training.listener_config import ListenerRecipe
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from unbabble.model_folder import CARD, WEIGHTS, checksum, open_model
-from unbabble.output import whole_folder, writing
+from unbabble.base.output import whole_folder, writing
+from unbabble.inference.model_folder import CARD, WEIGHTS, checksum, open_model
 
 
 def quantize_model(model: str | Path, folder: Path) -> Path:

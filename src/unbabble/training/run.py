@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from unbabble.config import dump_settings, parse_settings
+from unbabble.base.config import dump_settings, parse_settings
+from unbabble.base.output import write_whole, writing
 from unbabble.errors import TrainingError
-from unbabble.output import write_whole, writing
 from unbabble.training.config import AnyRecipe, R
 
 RECIPE = "recipe.yaml"

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from unbabble.audio import RATES_HZ, SHORTEST_S, Resampler, check_numbers
 from unbabble.errors import AudioError
-from unbabble.stitching.activity import Turn
-from unbabble.stitching.stitch import Stitcher
-from unbabble.windows import WindowJoiner, WindowSplitter
+from unbabble.inference.windows import WindowJoiner, WindowSplitter
+from unbabble.tracking.activity import Turn
+from unbabble.tracking.stitch import Stitcher
 
 if TYPE_CHECKING:
-    from unbabble.separator import Separator
+    from unbabble.inference.separator import Separator
 
 Samples = NDArray[np.float32]
 

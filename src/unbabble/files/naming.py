@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from unbabble.model_folder import MOST_SOURCES
+from unbabble.inference.model_folder import MOST_SOURCES
 
 FILENAME = "{track}/{speaker}.{ext}"
 FIELDS = ("track", "speaker", "ext", "channel")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unbabble.engine import Engine
-from unbabble.model_folder import open_model
-from unbabble.stitching.listener import Listener
-from unbabble.stream import Stream
+from unbabble.inference.engine import Engine
+from unbabble.inference.model_folder import open_model
+from unbabble.inference.stream import Stream
+from unbabble.tracking.listener import Listener
 
 Samples = NDArray[np.float32]
 

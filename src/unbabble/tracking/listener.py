@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbabble.audio import Resampler
-from unbabble.engine import load_graph
 from unbabble.errors import ModelError
-from unbabble.model_folder import BUNDLED, check_file
+from unbabble.inference.engine import load_graph
+from unbabble.inference.model_folder import BUNDLED, check_file
 
 Array = NDArray[np.float32]
 

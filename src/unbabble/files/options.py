@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from unbabble.audio import RawFormat, TrackFormat
-from unbabble.model_folder import ModelFolder
-from unbabble.recordings.naming import FILENAME, Template
-from unbabble.separator import Separator
-from unbabble.stitching.listener import ListenerFolder
+from unbabble.files.naming import FILENAME, Template
+from unbabble.inference.model_folder import ModelFolder
+from unbabble.inference.separator import Separator
+from unbabble.tracking.listener import ListenerFolder
 
 Format = Literal["wav", "flac"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -13,7 +13,7 @@ from typing import Any
 
 from unbabble.errors import ModelError
 
-BUNDLED = Path(__file__).parent / "models"
+BUNDLED = Path(__file__).parents[1] / "models"
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 SEPARATOR, ENCODER, DECODER = "separator.onnx", "encoder.onnx", "decoder.onnx"

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from unbabble.errors import ModelError
-from unbabble.model_folder import ModelFolder
+from unbabble.inference.model_folder import ModelFolder
 
 Samples = NDArray[np.float32]
 

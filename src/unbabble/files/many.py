@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.audio import suffix_of
-from unbabble.engine import usable_cores
+from unbabble.base.parallel import in_parallel
 from unbabble.errors import OutputError, UnbabbleError
-from unbabble.model_folder import ModelFolder, open_model
-from unbabble.parallel import in_parallel
-from unbabble.recordings.finding import Job, check_places
-from unbabble.recordings.naming import SIDECAR, Place
-from unbabble.recordings.one import Outcome, separate_one
-from unbabble.recordings.options import Options
-from unbabble.recordings.results import earlier_result, recover, unfinished
-from unbabble.separator import Separator
-from unbabble.stitching.listener import ListenerFolder, open_listener
+from unbabble.files.finding import Job, check_places
+from unbabble.files.naming import SIDECAR, Place
+from unbabble.files.one import Outcome, separate_one
+from unbabble.files.options import Options
+from unbabble.files.results import earlier_result, recover, unfinished
+from unbabble.inference.engine import usable_cores
+from unbabble.inference.model_folder import ModelFolder, open_model
+from unbabble.inference.separator import Separator
+from unbabble.tracking.listener import ListenerFolder, open_listener
 
 Tell = Callable[[int, float, float | None], None]
 """Told of a job, by its place in the list, how much is done and of how much."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from unbabble.base.output import whole_file, write_whole
 from unbabble.evaluation.bins import overlap_bins
 from unbabble.evaluation.metrics import IMPROVEMENT, MAIN
 from unbabble.evaluation.report import JSON
@@ -18,7 +19,6 @@ from unbabble.evaluation.results import TABLE, read_results
 from unbabble.evaluation.summary import CONFIDENCE, Mean, mean_of
 from unbabble.evaluation.text import markdown_table
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
-from unbabble.output import whole_file, write_whole
 
 # PAPER: table 1. SI-SDR (dB) by overlap ratio in four bins, and the average.
 PAPER = {

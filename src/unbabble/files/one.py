@@ -13,17 +13,17 @@ from typing import Any
 
 from unbabble import __version__
 from unbabble.audio import Recording, Samples, TrackWriter, open_recording, open_stream, suffix_of, to_mono
+from unbabble.base.output import writing
+from unbabble.base.progress import Progress, unwatched
 from unbabble.errors import ModelError, OutputError, UnbabbleError
-from unbabble.model_folder import ModelFolder
-from unbabble.output import writing
-from unbabble.progress import Progress, unwatched
-from unbabble.recordings.finding import Job
-from unbabble.recordings.naming import SIDECAR, Place
-from unbabble.recordings.options import Options
-from unbabble.recordings.results import STAGED_SIDECAR, staged
-from unbabble.separator import Separator
-from unbabble.stitching.activity import Turn
-from unbabble.stream import Stream
+from unbabble.files.finding import Job
+from unbabble.files.naming import SIDECAR, Place
+from unbabble.files.options import Options
+from unbabble.files.results import STAGED_SIDECAR, staged
+from unbabble.inference.model_folder import ModelFolder
+from unbabble.inference.separator import Separator
+from unbabble.inference.stream import Stream
+from unbabble.tracking.activity import Turn
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from unbabble.config import NotNegative, Positive, read_settings, settings
+from unbabble.base.config import NotNegative, Positive, read_settings, settings
+from unbabble.base.output import prepare
+from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.errors import TrainingError
 from unbabble.evaluation.evaluate import evaluate
 from unbabble.evaluation.report import JSON, write_report
+from unbabble.experiments.table import Scored, write_table
+from unbabble.inference.model_folder import CARD, open_model
 from unbabble.mixing.bank import make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
-from unbabble.model_folder import CARD, open_model
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
-from unbabble.output import prepare
-from unbabble.progress import Stage, unwatched_stage
 from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
-from unbabble.training.compare_table import Scored, write_table
 from unbabble.training.config import TrainingRecipe, read_recipe, with_changes, with_data
 from unbabble.training.fit import train
 from unbabble.training.run import LAST, recipe_of_run

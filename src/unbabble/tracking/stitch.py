@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.stitching.activity import FRAME_S, Turn, frame_power, smooth, turns_of
-from unbabble.stitching.decide import (
+from unbabble.tracking.activity import FRAME_S, Turn, frame_power, smooth, turns_of
+from unbabble.tracking.decide import (
     SEVERAL,
     SILENT,
     Decision,
@@ -16,8 +16,8 @@ from unbabble.stitching.decide import (
     decide,
     orders_to_try,
 )
-from unbabble.stitching.listener import Listener
-from unbabble.stitching.voices import Talkers, around, turned
+from unbabble.tracking.listener import Listener
+from unbabble.tracking.voices import Talkers, around, turned
 
 Samples = NDArray[np.float32]
 Numbers = NDArray[np.intp]

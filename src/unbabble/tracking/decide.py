@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.stitching.activity import FRAME_S
+from unbabble.tracking.activity import FRAME_S
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.intp]

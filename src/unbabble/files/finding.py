@@ -9,11 +9,11 @@ from typing import Any
 
 from unbabble.audio import AUDIO_SUFFIXES, open_recording
 from unbabble.errors import AudioError, OutputError, UnbabbleError
-from unbabble.model_folder import ModelFolder
-from unbabble.recordings.naming import SIDECAR, Place, Template, free, same, track_of
-from unbabble.recordings.options import Options
-from unbabble.recordings.results import STAGE, tracks_listed
-from unbabble.stitching.listener import ListenerFolder
+from unbabble.files.naming import SIDECAR, Place, Template, free, same, track_of
+from unbabble.files.options import Options
+from unbabble.files.results import STAGE, tracks_listed
+from unbabble.inference.model_folder import ModelFolder
+from unbabble.tracking.listener import ListenerFolder
 
 STDIN = "-"
 

@@ -6,11 +6,11 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from unbabble.audio import WavFile
+from unbabble.base.progress import Progress, unwatched
 from unbabble.errors import OutputError
-from unbabble.progress import Progress, unwatched
-from unbabble.recordings.finding import Job
-from unbabble.recordings.one import named_errors, opened, separated_blocks
-from unbabble.recordings.options import Options
+from unbabble.files.finding import Job
+from unbabble.files.one import named_errors, opened, separated_blocks
+from unbabble.files.options import Options
 
 
 def separate_into_pipe(job: Job, options: Options, file: BinaryIO, progress: Progress = unwatched) -> float:

@@ -15,9 +15,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from unbabble.base.output import UNFINISHED, writing
 from unbabble.errors import OutputError
-from unbabble.output import UNFINISHED, writing
-from unbabble.recordings.naming import SIDECAR, Place
+from unbabble.files.naming import SIDECAR, Place
 
 STAGE = re.compile(r"\.json\.part-(\d+)$")  # ends the name of a folder that a process, by its number, fills
 STAGED_SIDECAR = f"{SIDECAR}.json"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unbabble.recordings.finding import find_jobs
-from unbabble.recordings.many import run_jobs
-from unbabble.recordings.one import Outcome
-from unbabble.recordings.options import Options
+from unbabble.files.finding import find_jobs
+from unbabble.files.many import run_jobs
+from unbabble.files.one import Outcome
+from unbabble.files.options import Options
 
 __all__ = ["Options", "Outcome", "separate"]
 

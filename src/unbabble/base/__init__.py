@@ -1,0 +1,1 @@
+"""What every other room uses: settings, output that appears whole, processes, progress."""
