@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unbabble.evaluation.complexity import macs_per_second
-from unbabble.networks.loss import permutation_invariant_loss, snr
+from unbabble.networks.losses import permutation_invariant_loss, snr
 from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.memory import keep_freed_memory
 

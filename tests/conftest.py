@@ -15,9 +15,10 @@ from hypothesis import settings
 
 from unbabble.cli import main
 from unbabble.corpora import durations
-from unbabble.networks.loss import permutation_invariant_loss
-from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-from unbabble.networks.tasnet import TasNetConfig
+from unbabble.networks.blocks.dual_path import DualPathConfig
+from unbabble.networks.front_ends.tasnet import TasNetConfig
+from unbabble.networks.losses import permutation_invariant_loss
+from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.config import ModelConfig, TrainingRecipe
 from unbabble.training.export import export_model
 
@@ -33,7 +34,8 @@ def tiny_recipe(design=None) -> TrainingRecipe:
     network = NetworkConfig(
         design=design or MixedDesign(1, 1),
         front_end=TasNetConfig(filters=32, window=64, hop=32, chunk=20, chunk_hop=10),
-        block=DualPathConfig(channels=8, hidden=8),
+        channels=8,
+        block=DualPathConfig(8),
     )
     return TrainingRecipe(network=network, model=ModelConfig(name="tiny", window_s=2.0, overlap_s=0.5))
 

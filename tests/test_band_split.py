@@ -16,17 +16,18 @@ from unbabble.base.config import dump_settings, parse_settings
 from unbabble.errors import RecipeError
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import open_model
-from unbabble.networks.band_split import (
+from unbabble.networks.blocks.dual_path import DualPathConfig
+from unbabble.networks.front_ends.band_split import (
+    BandSplit,
     BandSplitConfig,
     BandSplitFrontEnd,
-    IntoBands,
-    OutOfBands,
+    MaskEstimator,
     band_edges,
-    complex_product,
 )
-from unbabble.networks.loss import permutation_invariant_loss
-from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-from unbabble.networks.tasnet import TasNetConfig
+from unbabble.networks.front_ends.tasnet import TasNetConfig
+from unbabble.networks.layers import complex_product
+from unbabble.networks.losses import permutation_invariant_loss
+from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.config import ModelConfig, TrainingRecipe, read_recipe
 from unbabble.training.export import export_model
 from unbabble.training.fit import train
@@ -37,7 +38,7 @@ DESIGNS = [MixedDesign(2, 0), MixedDesign(1, 1), MixedDesign(0, 2), SisoOnlyDesi
 
 
 def small_config(design=MixedDesign(1, 1), n_sources: int = 2) -> NetworkConfig:  # noqa: B008
-    return NetworkConfig(design=design, n_sources=n_sources, front_end=SMALL, block=DualPathConfig(8, 8))
+    return NetworkConfig(design=design, n_sources=n_sources, front_end=SMALL, channels=8, block=DualPathConfig(8))
 
 
 def small_network(design=MixedDesign(1, 1), n_sources: int = 2) -> SeparationNetwork:  # noqa: B008
@@ -50,9 +51,9 @@ def with_masks(config: BandSplitConfig, masks) -> BandSplitFrontEnd:
     front_end = BandSplitFrontEnd(config, 4)
     widest = max(config.widths)
     with torch.no_grad():
-        front_end.leave.weight.zero_()
-        front_end.leave.bias.zero_()
-        front_end.leave.bias[:, :widest] = torch.as_tensor(masks).reshape(-1, 1, 1)
+        front_end.mask_head.weight.zero_()
+        front_end.mask_head.bias.zero_()
+        front_end.mask_head.bias[:, :widest] = torch.as_tensor(masks).reshape(-1, 1, 1)
     return front_end
 
 
@@ -60,7 +61,7 @@ def through(front_end: BandSplitFrontEnd, mixture: torch.Tensor) -> torch.Tensor
     """Encoded, and decoded again by the masks of the front end: (batch, samples) -> the same."""
     with torch.no_grad():
         frames = front_end.encode(mixture)
-        return front_end.decode(front_end.grid(frames).unsqueeze(1), frames, mixture.shape[-1])[:, 0]
+        return front_end.decode(front_end.mask(front_end.grid(frames).unsqueeze(1), frames), mixture.shape[-1])[:, 0]
 
 
 @given(st.integers(1, 700), st.sampled_from([(64, 32), (64, 16), (60, 20), (30, 10), (512, 256)]))
@@ -118,7 +119,7 @@ def test_a_tone_lands_in_its_band(band):
 def test_layers_of_bands_equal_a_layer_for_each_and_know_nothing_of_bins_that_fill_up():
     widths, numbers, channels = [2, 3, 6], 3, 4
     bins, edges = sum(widths), np.cumsum([0, *widths])
-    into, out = IntoBands(widths, numbers, channels), OutOfBands(widths, numbers, channels)
+    into, out = BandSplit(widths, numbers, channels), MaskEstimator(widths, numbers, channels)
     features, grid = torch.randn(2, 7, numbers * bins), torch.randn(2, 7, 3, channels)
     entered, left = into(features), out(grid)
     assert (entered.shape, left.shape) == (grid.shape, features.shape)
@@ -209,8 +210,8 @@ def test_a_description_is_written_and_read_again():
 @pytest.mark.parametrize(
     ("front_end", "told"),
     [
-        ("{kind: bandsplit}", "network.front_end: expected a front end of kind tasnet or band_split"),
-        ("band_split", "network.front_end: expected a front end of kind tasnet or band_split"),
+        ("{kind: bandsplit}", "network.front_end: there is no kind 'bandsplit'; expected 'tasnet', 'band_split'"),
+        ("bands", "network.front_end: there is no kind 'bands'; expected 'tasnet', 'band_split'"),
         ("{kind: band_split, chunk: 3}", "chunk is not a key that anything reads"),
         ("{kind: band_split, window: 500, hop: 200}", "window must be even, and a multiple of hop"),
         ("{kind: band_split, window: 256, hop: 256}", "at least twice"),
@@ -260,6 +261,6 @@ def test_a_tiny_network_overfits_one_mixture(design):
     torch.manual_seed(0)
     sources = 0.1 * torch.randn(1, 2, 1600)
     sources[:, 1] *= (torch.arange(1600) // 200 % 2).float()
-    network = SeparationNetwork(dataclasses.replace(small_config(design), block=DualPathConfig(24, 24)))
+    network = SeparationNetwork(dataclasses.replace(small_config(design), channels=24, block=DualPathConfig(24)))
     loss = loss_after(network, sources, steps=100, learning_rate=1e-2)
     assert loss < -10, f"SNR after 100 steps: {-loss:.1f} dB"

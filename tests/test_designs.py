@@ -1,18 +1,32 @@
 """The paper's designs: sizes, what is shared, and the SIMO-only network against a second writing of it."""
 
+import re
+
 import pytest
 import torch
 from conftest import loss_after
 from torch.nn import functional as F
 
-from unbabble.networks.designs import Mixed, SisoOnly
-from unbabble.networks.dual_path import DualPathBlock
-from unbabble.networks.network import DualPathConfig, MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-from unbabble.networks.tasnet import TasNetConfig
+from unbabble.base.config import dump_settings, parse_settings
+from unbabble.errors import RecipeError
+from unbabble.networks.blocks.attention import AttentionConfig, rotated
+from unbabble.networks.blocks.conv import ConvConfig
+from unbabble.networks.blocks.dual_path import DualPathBlock, DualPathConfig
+from unbabble.networks.designs import Mixed, MultiScale, SisoOnly
+from unbabble.networks.front_ends.tasnet import TasNetConfig
+from unbabble.networks.network import (
+    MixedDesign,
+    MultiScaleDesign,
+    NetworkConfig,
+    ScaleConfig,
+    SeparationNetwork,
+    SisoOnlyDesign,
+)
 
 SMALL = {
     "front_end": TasNetConfig(filters=16, window=8, hop=4, chunk=6, chunk_hop=3),
-    "block": DualPathConfig(channels=16, hidden=8),
+    "channels": 16,
+    "block": DualPathConfig(8),
 }
 
 
@@ -69,8 +83,8 @@ def reference_simo_only(w, mixture, window=8, hop=4, chunk=6, step=3, blocks=2, 
     pad = -mixture.shape[1] % hop
     padded = F.pad(mixture, (window - hop, window - hop + pad))
     encoded = F.conv1d(padded[:, None], w["front_end.encoder.weight"], stride=hop)  # (B, N, T)
-    features = F.conv1d(norm(encoded, "front_end.norm"), w["front_end.enter.weight"][..., None])
-    features = features + w["front_end.enter.bias"][None, :, None]
+    features = F.conv1d(norm(encoded, "front_end.norm"), w["front_end.bottleneck.weight"][..., None])
+    features = features + w["front_end.bottleneck.bias"][None, :, None]
     frames = features.shape[2]
     features = F.pad(features, (chunk - step, chunk - step + -frames % step))
     grid = features.unfold(2, chunk, step)  # (B, N, S, K)
@@ -82,7 +96,7 @@ def reference_simo_only(w, mixture, window=8, hop=4, chunk=6, step=3, blocks=2, 
             for b in range(lines.shape[0]):
                 for row in range(lines.shape[2]):
                     passed = lstm(lines[b, :, row].T, name + ".rnn")
-                    done[b, :, row] = (passed @ w[name + ".back.weight"].T + w[name + ".back.bias"]).T
+                    done[b, :, row] = (passed @ w[name + ".projection.weight"].T + w[name + ".projection.bias"]).T
             grid = grid + norm(done.movedim(3, axis), name + "_norm")
     heads = torch.einsum("mn,bnsk->bmsk", w["design.heads.weight"], grid)
     heads = heads + w["design.heads.bias"][None, :, None, None]
@@ -92,8 +106,8 @@ def reference_simo_only(w, mixture, window=8, hop=4, chunk=6, step=3, blocks=2, 
         for s in range(head.shape[2]):
             added[:, :, s * step : s * step + chunk] += head[:, :, s]
         added = added[:, :, chunk - step : chunk - step + frames]
-        mask = torch.einsum("mn,bnt->bmt", w["front_end.leave.weight"], added)
-        mask = (mask + w["front_end.leave.bias"][None, :, None]).clamp(min=0)
+        mask = torch.einsum("mn,bnt->bmt", w["front_end.mask_head.weight"], added)
+        mask = (mask + w["front_end.mask_head.bias"][None, :, None]).clamp(min=0)
         decoded = F.conv_transpose1d(mask * encoded, w["front_end.decoder.weight"], stride=hop)[:, 0]
         estimates.append(decoded[:, window - hop : window - hop + mixture.shape[1]])
     return torch.stack(estimates, dim=1)
@@ -159,11 +173,11 @@ def test_network_scales_with_its_input_and_keeps_silence():
 @pytest.mark.parametrize("chunk_hop", [2, 3, 6])
 def test_chunking_and_overlap_add_give_the_frames_back(chunk_hop):
     config = TasNetConfig(filters=4, window=8, hop=4, chunk=6, chunk_hop=chunk_hop)
-    network = SeparationNetwork(NetworkConfig(front_end=config, block=DualPathConfig(channels=4, hidden=4)))
+    network = SeparationNetwork(NetworkConfig(front_end=config, channels=4, block=DualPathConfig(4)))
     front_end = network.front_end
     frames = torch.randn(2, 17, 4)
     with torch.no_grad():
-        expected = front_end.enter(front_end.norm(frames)) * (6 // chunk_hop)
+        expected = front_end.bottleneck(front_end.norm(frames)) * (6 // chunk_hop)
         assert torch.allclose(front_end._overlap_add(front_end.grid(frames))[:, :17], expected, atol=1e-5)
 
 
@@ -180,20 +194,121 @@ def test_fourier_filters_reconstruct_what_they_analyse():
 def test_designs_look_inside_no_block():
     """Any module that keeps the shape will do as a block."""
     grid = torch.randn(2, 4, 5, 8)
-    assert Mixed(torch.nn.Identity, 8, 3, 1, 1)(grid).shape == (2, 3, 4, 5, 8)
-    assert SisoOnly(torch.nn.Identity, 8, 1, 1)(grid, 3).shape == (2, 3, 4, 5, 8)
+    block = [torch.nn.Identity()]
+    assert Mixed(block, block, 8, 3)(grid).shape == (2, 3, 4, 5, 8)
+    assert MultiScale([block] * 3, [block] * 3, 8, 3)(grid).shape == (2, 3, 4, 5, 8)
+    assert SisoOnly(block, block, 8)(grid, 3, torch.nn.Identity()).shape == (2, 3, 4, 5, 8)
     assert DualPathBlock(8, 4)(grid).shape == grid.shape
 
 
+def test_the_previous_estimate_enters_as_the_decoders_grid_or_as_what_it_masks():
+    """The first step is the same; the second is given silence alike where the mask of the first is shut."""
+    by_grid, by_estimate = (small_network(SisoOnlyDesign(1, 1, feedback)) for feedback in ("grid", "estimate"))
+    mixture = torch.randn(1, 300)
+    with torch.no_grad():
+        one, other = by_grid(mixture), by_estimate(mixture)
+        assert torch.equal(one[:, 0], other[:, 0])
+        assert not torch.allclose(one[:, 1], other[:, 1])
+        by_estimate.front_end.mask_head.weight.zero_()
+        by_estimate.front_end.mask_head.bias.fill_(-1.0)
+        frames = by_estimate.front_end.encode(mixture)
+        silence = by_estimate.feed_back(frames)(torch.randn_like(by_estimate.front_end.grid(frames)))
+        assert torch.allclose(silence, by_estimate.front_end.grid(torch.zeros_like(frames)), atol=1e-6)
+
+
+def test_rotation_tells_attention_how_far_apart_rows_are_and_nothing_else():
+    query, key = torch.randn(2, 8)
+    queries, keys = rotated(query.expand(9, 8)), rotated(key.expand(9, 8))
+    products = queries @ keys.T
+    for apart in range(9):
+        assert torch.allclose(products.diagonal(apart), products[0, apart], atol=1e-5)
+    assert torch.allclose(queries.norm(dim=1), query.norm(), atol=1e-5)
+
+
+SCALES = MultiScaleDesign(
+    (
+        ScaleConfig((ConvConfig(),), (ConvConfig(),)),
+        ScaleConfig((DualPathConfig(8),), ()),
+        ScaleConfig((AttentionConfig(heads=2, hidden=16),), (DualPathConfig(8),)),
+    )
+)
+
+
+@pytest.mark.parametrize("length", [1, 7, 64, 333])
+def test_scales_are_joined_whatever_the_length(length):
+    network = small_network(SCALES, n_sources=3)
+    with torch.no_grad():
+        assert network(torch.randn(2, length)).shape == (2, 3, length)
+
+
+def test_every_scale_sees_the_mixture_and_every_source_the_same_weights():
+    design = small_network(SCALES, n_sources=3).design
+    scales, features = design.encode(torch.randn(2, 8, 6, 16)), torch.randn(2, 3, 2, 6, 16)
+    assert [one.shape[1] for one in scales] == [8, 4, 2]
+    with torch.no_grad():
+        refined = design.refine(features, scales)
+        assert torch.allclose(refined[:, [2, 0, 1]], design.refine(features[:, [2, 0, 1]], scales), atol=1e-6)
+        for scale in range(3):
+            others = [one + (place == scale) for place, one in enumerate(scales)]
+            assert not torch.allclose(refined, design.refine(features, others), atol=1e-3)
+
+
+OLD_NAMES = [("bottleneck", "enter"), ("mask_head", "leave"), ("projection", "back"), ("fuse", "join")]
+
+
+def test_weights_of_before_the_new_names_are_still_read():
+    network = small_network(MixedDesign(1, 1))
+    old = {}
+    for name, weight in network.state_dict().items():
+        for new_part, old_part in [
+            ("bottleneck", "enter"),
+            ("mask_head", "leave"),
+            ("projection", "back"),
+            ("fuse", "join"),
+        ]:
+            name = name.replace(new_part, old_part)
+        old[name] = weight + 1
+    assert old.keys() != network.state_dict().keys()
+    network.load_state_dict(old)
+    for name, weight in zip(old, network.state_dict().values(), strict=True):
+        assert torch.equal(weight, old[name])
+
+
+def test_descriptions_of_before_there_were_kinds_are_still_read():
+    old = {"design": {"encoder_blocks": 1, "decoder_blocks": 2}, "block": {"channels": 8, "hidden": 9}}
+    config = parse_settings(NetworkConfig, old, "card")
+    assert (config.design, config.channels, config.block) == (SisoOnlyDesign(1, 2), 8, DualPathConfig(9))
+    assert parse_settings(NetworkConfig, dump_settings(config), "card") == config
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"block": "conv1"}, "block: there is no kind 'conv1'; expected 'dual_path', 'conv', 'attention'"),
+        (
+            {"design": {"kind": "serial"}},
+            "design: there is no kind 'serial'; expected 'mixed', 'siso_only', 'multi_scale'",
+        ),
+        ({"design": {"scales": [{"simo": ["rnn"]}]}}, "there is no kind 'rnn'"),
+        ({"design": {"scales": []}}, "scales"),
+    ],
+)
+def test_an_unknown_kind_is_refused_with_those_that_exist(change, told):
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        parse_settings(NetworkConfig, change, "recipe.yaml")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("design", [MixedDesign(2, 0), MixedDesign(1, 1), MixedDesign(0, 2), SisoOnlyDesign(1, 1)])
+@pytest.mark.parametrize(
+    "design", [SCALES, MixedDesign(2, 0), MixedDesign(1, 1), MixedDesign(0, 2), SisoOnlyDesign(1, 1)]
+)
 def test_a_tiny_network_overfits_one_mixture(design):
     torch.manual_seed(0)
     time = torch.arange(400) / 800
     sources = torch.stack([torch.sin(2 * torch.pi * 40 * time), torch.sin(2 * torch.pi * 170 * time)])[None] * 0.3
     front_end = TasNetConfig(filters=32, window=32, hop=16, chunk=6, chunk_hop=3)
     network = SeparationNetwork(
-        NetworkConfig(design=design, front_end=front_end, block=DualPathConfig(channels=16, hidden=16))
+        NetworkConfig(design=design, front_end=front_end, channels=16, block=DualPathConfig(16))
     )
     loss = loss_after(network, sources, steps=150, learning_rate=5e-3)
     assert loss < -12, f"SNR after 150 steps: {-loss:.1f} dB"

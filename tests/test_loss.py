@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
 
-from unbabble.networks.loss import best_permutation, pairwise, permutation_invariant_loss, permute, si_sdr, snr
+from unbabble.networks.losses import best_permutation, pairwise, permutation_invariant_loss, permute, si_sdr, snr
 
 
 def orthogonal_pair(samples: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:

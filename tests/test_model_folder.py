@@ -14,8 +14,8 @@ from unbabble.base.config import parse_settings
 from unbabble.errors import ModelError
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import open_model
+from unbabble.networks.front_ends.tasnet import TasNetConfig
 from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-from unbabble.networks.tasnet import TasNetConfig
 from unbabble.training import export
 from unbabble.training.export import export_model
 

@@ -28,11 +28,12 @@ from unbabble.mixing.recipe import Overlap, SharedRecipe
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.callbacks import LastCheckpoint
 from unbabble.training.checkpoint import read_checkpoint, read_weights, write_checkpoint
-from unbabble.training.config import CosineSchedule, DataConfig, read_recipe, with_changes, with_data
+from unbabble.training.config import DataConfig, read_recipe, with_changes, with_data
 from unbabble.training.data import load_data, split_corpora
 from unbabble.training.datasets import FreshSampler
 from unbabble.training.fit import export_run, train
-from unbabble.training.task import SeparationTask, cosine_factor
+from unbabble.training.schedules import CosineSchedule, Moment
+from unbabble.training.task import SeparationTask
 
 
 def short_recipe(**training):
@@ -422,7 +423,7 @@ def test_a_recipe_says_nothing_of_data_that_it_does_not_know(tmp_path):
 
 def test_the_cosine_rises_and_falls():
     schedule = CosineSchedule(warmup=0.1)
-    factors = [cosine_factor(step / 100, schedule) for step in range(101)]
+    factors = [schedule.factor_at(Moment(step / 100)) for step in range(101)]
     assert factors[10] == pytest.approx(1)
     assert factors[100] == pytest.approx(0.01)
     assert factors[:11] == sorted(factors[:11])

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
@@ -61,10 +61,23 @@ def dump_settings(value: Any) -> Any:
     return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
+def kind_given(default: str | None = None) -> BeforeValidator:
+    """For a union told apart by ``kind``: a name alone means ``{kind: name}``; where none is given, ``default``."""
+
+    def complete(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        return {"kind": default, **value} if default and isinstance(value, dict) else value
+
+    return BeforeValidator(complete)
+
+
 def _describe(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"]) or "the file"
     if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{where} is not a key that anything reads"
     if detail["type"] == "union_tag_not_found":
         return f"{where}: give its kind"
+    if detail["type"] == "union_tag_invalid":
+        return f"{where}: there is no kind {detail['ctx']['tag']!r}; expected {detail['ctx']['expected_tags']}"
     return f"{where}: {detail['msg'].removeprefix('Value error, ')}"

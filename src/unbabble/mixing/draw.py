@@ -1,8 +1,11 @@
 """One seeded draw: what mixture number i is."""
 
+import fnmatch
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.corpora.decoded import DecodedAudio
@@ -55,6 +58,10 @@ class Draw:
                 "give a folder of noises, or set noise_snr_db: null"
             )
         self.speech, self.noise, self.mixtures = speech, noise, mixtures
+        patterns = {part.recipe.noise_names for part in mixtures if part.recipe.noise_snr_db is not None}
+        self._noises = {pattern: fnmatch.filter(noise.names, pattern) for pattern in patterns} if noise else {}
+        if unknown := sorted(pattern for pattern, names in self._noises.items() if not names):
+            raise CorpusError(f"no noise has a name like {unknown[0]!r}; see noise_names, or give a folder of such")
         self.audio, self.rooms, self.seed = audio, rooms, seed
 
     def __call__(self, index: int) -> Plan:
@@ -70,7 +77,7 @@ class Draw:
 
     def _plan(self, recipe: MixtureRecipe, rng: np.random.Generator) -> Plan:
         n_speakers = int(rng.integers(recipe.fewest_speakers, recipe.most_speakers, endpoint=True))
-        names = [str(name) for name in rng.choice(self.speech.names, n_speakers, replace=False)]
+        names = [str(name) for name in self._speakers(recipe, n_speakers, rng)]
         speeds = [float(rng.uniform(*recipe.speed)) if recipe.speed else 1.0 for _ in names]
         same = recipe.same_speaker
         if recipe.speed and n_speakers > 1 and same.share and rng.random() < same.share:
@@ -86,7 +93,7 @@ class Draw:
             )
             for number, (name, pieces, speed) in enumerate(zip(names, stretches, speeds, strict=True))
         )
-        noise = None if recipe.noise_snr_db is None else self._noise(n_samples, recipe.noise_snr_db, rng)
+        noise = None if recipe.noise_snr_db is None else self._noise(n_samples, recipe, rng)
         cutoff_hz = _cutoff_hz(recipe.low_pass, recipe.low_pass.mixture_share, rng)
         room = None if recipe.room is None else self.rooms.draw(recipe.room, n_speakers + 1, rng)
         lower_hz = 0.0  # it and the codec are drawn last: what comes before is as it was without them
@@ -94,6 +101,20 @@ class Draw:
             lower_hz, cutoff_hz = recipe.telephone.band_hz
         codec = _codec(recipe.codec, rng)
         return Plan(recipe.sample_rate, n_samples, talkers, noise, room, recipe.target, cutoff_hz, lower_hz, codec)
+
+    def _speakers(self, recipe: MixtureRecipe, number: int, rng: np.random.Generator) -> NDArray[np.str_]:
+        """So many different speakers."""
+        weights = None
+        if recipe.minutes_power:
+            weights = self._minutes**recipe.minutes_power
+            weights /= weights.sum()
+        return rng.choice(np.array(self.speech.names), number, replace=False, p=weights)
+
+    @cached_property
+    def _minutes(self) -> NDArray[np.float64]:
+        """Of speech, of every speaker."""
+        speakers = [self.speech.of(name) for name in self.speech.names]
+        return np.array([sum(recording.duration_s for recording in own) / 60 for own in speakers])
 
     def _stretches(
         self, recipe: MixtureRecipe, names: Sequence[str], speeds: Sequence[float], rng: np.random.Generator
@@ -138,14 +159,16 @@ class Draw:
                 return piece
         raise CorpusError(f"speaker {name}: found only silence in {TRIES} recordings; remove this speaker's folder")
 
-    def _noise(self, n_samples: int, snr_db: tuple[float, float], rng: np.random.Generator) -> Noise:
+    def _noise(self, n_samples: int, recipe: MixtureRecipe, rng: np.random.Generator) -> Noise:
         """A stretch of one noise, from its beginning where it is shorter than the mixture."""
         assert self.noise is not None
+        assert recipe.noise_snr_db is not None
+        names = self._noises[recipe.noise_names]
         for _ in range(TRIES):
-            recording = _any(self.noise.of(str(rng.choice(self.noise.names))), rng)
+            recording = _any(self.noise.of(str(rng.choice(names))), rng)
             start = int(rng.integers(max(1, self._length(recording) - n_samples + 1)))
             if rms(self.audio.read(recording.path, start, n_samples)) > SILENCE / 10:
-                return Noise(recording.key, start, float(rng.uniform(*snr_db)))
+                return Noise(recording.key, start, float(rng.uniform(*recipe.noise_snr_db)))
         raise CorpusError(f"found only silence in {TRIES} noises; give a folder of other noises")
 
     def _length(self, recording: Recording) -> int:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from unbabble.base.config import (
     NotNegative,
+    NotNegativeFloat,
     Positive,
     PositiveFloat,
     PositiveRange,
@@ -155,10 +156,12 @@ class MixtureRecipe:
         4.0  # null, for whole utterances: as long as they are
     )
     n_speakers: Annotated[int | tuple[NotNegative, Positive], AfterValidator(lambda n: _speakers(n))] = 2
+    minutes_power: NotNegativeFloat = 0.0  # a speaker's weight is the minutes of speech to this power; 0: all alike
     timeline: Timeline = Overlap()
     level_db: Range = (0.0, 5.0)  # of each later talker over the first, dry
     speed: PositiveRange | None = None  # each talker's, with the pitch; null: unchanged
     noise_snr_db: Range | None = (10.0, 20.0)  # sum of the dry talkers over the noise; null: no noise
+    noise_names: str = "*"  # a pattern of the names of the noises to draw from, such as "music-*"
     room: RoomRecipe | None = RoomRecipe()  # null: no room
     target: Target = "reverberant"
     low_pass: LowPassRecipe = LowPassRecipe()

@@ -27,6 +27,12 @@ def pair_power(frames: Tensor) -> Tensor:
     return cosine.square() + sine.square()
 
 
+def complex_product(one: Tensor, other: Tensor) -> Tensor:
+    """Of numbers given as real parts, then imaginary parts, as quadrature pairs are: (..., 2 * bins)."""
+    (a, b), (c, d) = one.chunk(2, dim=-1), other.chunk(2, dim=-1)
+    return torch.cat([a * c - b * d, a * d + b * c], dim=-1)
+
+
 def power_floor(power: Tensor) -> Tensor:
     """What powers (batch, frames, bins) are counted up to, lest the empty become loud: (batch, 1, 1).
 

@@ -21,7 +21,10 @@ from unbabble.base.config import (
 )
 from unbabble.errors import RecipeError
 from unbabble.mixing.recipe import Mixtures, most_speakers, paper_mixtures
+from unbabble.networks.losses import LossConfig, SnrLoss
 from unbabble.networks.network import NetworkConfig
+from unbabble.training.optimizers import AdamWConfig, OptimizerConfig
+from unbabble.training.schedules import ScheduleConfig, StepSchedule
 
 
 @settings
@@ -56,33 +59,17 @@ class DataConfig:
 
 
 @settings
-class StepSchedule:
-    """Learning rate times ``factor`` every ``epochs`` epochs (PAPER: training)."""
-
-    kind: Literal["step"] = "step"
-    factor: PositiveFloat = 0.98
-    epochs: Positive = 2
-
-
-@settings
-class CosineSchedule:
-    """A linear rise, then half a cosine down to nearly nothing at the end of the epochs or the minutes."""
-
-    kind: Literal["cosine"] = "cosine"
-    warmup: PositiveFloat = 0.02  # part of the whole run
-
-
-@settings
 class TrainingConfig:
     """How the weights are found. Defaults after the authors' configuration."""
 
     start: str | None = None  # model whose weights the run begins with: a bundled one's name, or a folder
     start_share: Share = 0.0  # of those weights, if any, in the exported ones: less of what they could is unlearned
-    loss: Literal["snr", "si_sdr"] = "snr"
+    loss: LossConfig = SnrLoss()
     batch_size: Positive = 4
     learning_rate: PositiveFloat = 1e-3
-    schedule: StepSchedule | CosineSchedule = StepSchedule()
-    weight_decay: float = 0.0  # decoupled (AdamW); 0 is plain Adam
+    schedule: ScheduleConfig = StepSchedule()
+    optimizer: OptimizerConfig = AdamWConfig()
+    weight_decay: float = 0.0  # decoupled
     accumulate: Positive = 1  # batches whose gradients are averaged into one step
     gradient_clip: PositiveFloat = 5.0  # norm
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay a step of the averaged weights that are validated
@@ -90,6 +77,9 @@ class TrainingConfig:
     compile: bool = False  # the network, with torch.compile
     max_epochs: Positive = 100
     max_minutes: PositiveFloat | None = None
+    clock: Literal["wall", "processor"] = (
+        "wall"  # of the minutes; processor: this process's own, fair on a busy machine
+    )
     epoch_size: Positive = 20000  # mixtures
     valid_size: Positive = 5000  # mixtures
     patience: Positive = 10  # epochs without a better validation loss

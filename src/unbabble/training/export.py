@@ -53,7 +53,7 @@ class LatentEncoder(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """The second half: mixture, H and the previous estimate's grid -> estimate (batch, samples), its grid."""
+    """The second half: mixture, H and the previous grid -> estimate (batch, samples), the grid for the next step."""
 
     def __init__(self, network: SeparationNetwork) -> None:
         super().__init__()
@@ -64,7 +64,8 @@ class DecoderStep(nn.Module):
         assert isinstance(design, SisoOnly)
         frames = front_end.encode(mixture)
         grid = design.step(latent, front_end.grid(frames), previous)
-        return front_end.decode(grid.unsqueeze(1), frames, mixture.shape[-1])[:, 0], grid
+        masked = front_end.mask(grid.unsqueeze(1), frames)
+        return front_end.decode(masked, mixture.shape[-1])[:, 0], self.network.feed_back(frames)(grid)
 
 
 def export_model(

@@ -32,7 +32,7 @@ from unbabble.training.listener_data import (
 )
 from unbabble.training.listener_export import Scores, export_listener, read_weights_of_listener
 from unbabble.training.run import LAST, keep_recipe, prepare_run
-from unbabble.training.task import cosine_factor
+from unbabble.training.schedules import Moment
 
 
 def train_listener(recipe: ListenerRecipe, run: Path, resume: bool = False, stage: Stage = unwatched_stage) -> Path:
@@ -127,7 +127,7 @@ class ListenerTraining:
 
     def step(self, batch: Lesson) -> bool:
         """Learn from a batch; False, and nothing learned, where the gradient is no number."""
-        factor = cosine_factor(min(1.0, self.minutes / self.config.minutes), self.config.schedule)
+        factor = self.config.schedule.factor_at(Moment(min(1.0, self.minutes / self.config.minutes)))
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         self._optimizer.zero_grad()

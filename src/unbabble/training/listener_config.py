@@ -8,7 +8,8 @@ from unbabble.base.config import NotNegative, NotNegativeFloat, Positive, Positi
 from unbabble.mixing.recipe import Mixtures
 from unbabble.networks.listener import HOPS, ListenerConfig
 from unbabble.tracking.activity import FRAME_S
-from unbabble.training.config import CosineSchedule, DataConfig, check_same_length
+from unbabble.training.config import DataConfig, check_same_length
+from unbabble.training.schedules import CosineSchedule
 
 
 @settings

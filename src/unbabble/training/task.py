@@ -11,13 +11,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from unbabble.errors import TrainingError
 from unbabble.evaluation.bins import mean_by_bin, overlap_bins
-from unbabble.networks.loss import permutation_invariant_loss, permute, si_sdr, snr
+from unbabble.networks.losses import permutation_invariant_loss, permute, si_sdr
 from unbabble.networks.network import SeparationNetwork
-from unbabble.training.config import CosineSchedule, StepSchedule, TrainingConfig
+from unbabble.training.config import TrainingConfig
 from unbabble.training.datasets import Batch
 from unbabble.training.device_mixing import DeviceMixer
+from unbabble.training.schedules import Moment
 
-RATIOS = {"snr": snr, "si_sdr": si_sdr}
 GAIN = "valid/si_sdr_improvement"
 BAD_STEPS = 10  # in a row, with which a run ends
 
@@ -34,6 +34,7 @@ class SeparationTask(lightning.LightningModule):
         self.bad_steps = 0  # in a row, of which nothing was learned because a gradient was no number
         self._device_mixers = [device_mixer]  # in a list, as no part of the network: neither saved nor averaged
         self.last_batch: Batch | None = None
+        self._clock = time.process_time if config.clock == "processor" else time.monotonic
         self._started = 0.0
         self._gains: list[tuple[float, float]] = []  # overlap ratio, SI-SDR improvement (dB)
 
@@ -86,18 +87,15 @@ class SeparationTask(lightning.LightningModule):
             self.log(f"{GAIN} at overlap {name}", gain)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(
-            self.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+        config = self.config
+        optimizer = config.optimizer.build(self.network, config.learning_rate, config.weight_decay)
         scheduler = LambdaLR(optimizer, lambda _: self.learning_rate_factor())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def learning_rate_factor(self) -> float:
         """What the schedule multiplies the learning rate by, now."""
-        schedule = self.config.schedule
-        if isinstance(schedule, StepSchedule):
-            return schedule.factor ** (self.current_epoch // schedule.epochs)
-        return cosine_factor(self.progress(), schedule)
+        now = Moment(self.progress(), self.current_epoch, self.global_step)
+        return self.config.schedule.factor_at(now)
 
     def progress(self) -> float:
         """Part of the run that is over, 0 to 1: by epochs or by minutes, whichever is further."""
@@ -117,7 +115,7 @@ class SeparationTask(lightning.LightningModule):
         torch.set_rng_state(checkpoint["generator"])
 
     def on_train_start(self) -> None:
-        self._started = time.monotonic() - 60 * self.minutes
+        self._started = self._clock() - 60 * self.minutes
 
     def on_train_batch_end(self, *_: Any) -> None:
         self._tell_time()
@@ -126,7 +124,7 @@ class SeparationTask(lightning.LightningModule):
 
     def _tell_time(self) -> None:
         """One clock for all processes, since the learning rate, which must be the same, goes by it."""
-        clock = torch.tensor(time.monotonic() - self._started, dtype=torch.float64, device=self.device)
+        clock = torch.tensor(self._clock() - self._started, dtype=torch.float64, device=self.device)
         if torch.distributed.is_initialized():
             torch.distributed.broadcast(clock, 0)
         self.minutes = clock.item() / 60
@@ -146,13 +144,5 @@ class SeparationTask(lightning.LightningModule):
         return size
 
     def _losses(self, estimates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        ratio = RATIOS[self.config.loss]
+        ratio = self.config.loss.ratio
         return permutation_invariant_loss(estimates.float(), batch.sources, ratio, batch.mixture)
-
-
-def cosine_factor(progress: float, schedule: CosineSchedule) -> float:
-    """Linear from 0 to 1 over the warm-up, then half a cosine down to 0.01."""
-    if progress < schedule.warmup:
-        return max(progress / schedule.warmup, 0.01)
-    fallen = (progress - schedule.warmup) / (1 - schedule.warmup)
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * fallen)) / 2

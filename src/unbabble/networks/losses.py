@@ -1,14 +1,19 @@
 """Losses: signal-to-noise ratios in dB, and the permutation that decides which estimate is whose.
 
-All signals are (batch, source, samples) or (..., samples); ``permutation[b, i]`` is the estimate for source i
-of mixture b.
+All signals are (batch, source, samples) or (..., samples); ``permutation[b, i]`` is the estimate for source i of
+mixture b. Another kind of loss is a description here, with a ``kind`` and the ratio that is to be large, and a place
+in ``LossConfig``.
 """
 
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from unbabble.base.config import PositiveFloat, kind_given, settings
 
 SILENCE = 1e-8  # mean power, -80 dB of full scale: what is below counts as silence in a loss on levels
 TINY = 1e-12  # mean power: keeps the scale-invariant ratio finite
@@ -17,12 +22,43 @@ QUIET_ENOUGH = 1e-3  # of the mixture's power: the estimate of a silent source n
 Ratio = Callable[[Tensor, Tensor], Tensor]
 
 
-def snr(estimates: Tensor, sources: Tensor) -> Tensor:
+@settings
+class SnrLoss:
+    """The paper's loss (after the authors' configuration).
+
+    ceiling_db: what a ratio comes near but never exceeds, so that mixtures that are easy do not rule the gradient
+    (arXiv 2006.12701, section 3.1); null: none.
+    """
+
+    kind: Literal["snr"] = "snr"
+    ceiling_db: PositiveFloat | None = None
+
+    def ratio(self, estimates: Tensor, sources: Tensor) -> Tensor:
+        return snr(estimates, sources, self.ceiling_db)
+
+
+@settings
+class SiSdrLoss:
+    """Free of the level of the estimates."""
+
+    kind: Literal["si_sdr"] = "si_sdr"
+
+    def ratio(self, estimates: Tensor, sources: Tensor) -> Tensor:
+        return si_sdr(estimates, sources)
+
+
+LossConfig = Annotated[SnrLoss | SiSdrLoss, Field(discriminator="kind"), kind_given("snr")]
+
+
+def snr(estimates: Tensor, sources: Tensor, ceiling_db: float | None = None) -> Tensor:
     """Signal-to-noise ratio in dB over the last axis: (..., samples) -> (...).
 
-    Not scale-invariant: the level of an estimate counts (PAPER: training).
+    Not scale-invariant: the level of an estimate counts. ceiling_db: see ``SnrLoss``.
     """
-    return _ratio_db(sources, estimates - sources, SILENCE)
+    noise = _power(estimates - sources)
+    if ceiling_db is not None:
+        noise = noise + 10 ** (-ceiling_db / 10) * _power(sources)
+    return 10 * torch.log10((_power(sources) + SILENCE) / (noise + SILENCE))
 
 
 def si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
@@ -67,7 +103,7 @@ def permute(estimates: Tensor, permutation: Tensor) -> Tensor:
 def permutation_invariant_loss(
     estimates: Tensor, sources: Tensor, ratio: Ratio = snr, mixture: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Utterance-level permutation invariant loss (PAPER: training).
+    """Utterance-level permutation invariant loss (arXiv 2011.08400, section 3).
 
     estimates, sources: (batch, source, samples); mixture (batch, samples): what is to be quiet where a source is
     silent is compared with it, by default with the sum of the sources. Returns the negative ratio in dB, averaged

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unbabble.base.config import Positive, settings
-from unbabble.networks.layers import GlobalNorm, log_power, with_edges
+from unbabble.networks.layers import GlobalNorm, complex_product, log_power, with_edges
 
 
 @settings
@@ -24,39 +24,44 @@ class TasNetConfig:
     chunk_hop: Positive = 50  # frames
     start: Literal["random", "fourier"] = "random"  # what the filters are before training
     magnitudes: bool = False  # show the network the magnitudes of quadrature pairs beside E(y)
+    masks: Literal["relu", "complex"] = "relu"  # on every filter, or on quadrature pairs
 
     @model_validator(mode="after")
     def _whole(self) -> "TasNetConfig":
         if self.window % self.hop or self.chunk % self.chunk_hop:
             raise ValueError("window must be a multiple of hop, and chunk of chunk_hop")
-        if self.filters % 2 and (self.magnitudes or self.start == "fourier"):
-            raise ValueError("filters must be even for quadrature pairs (magnitudes, start: fourier)")
+        if self.filters % 2 and (self.magnitudes or self.start == "fourier" or self.masks == "complex"):
+            raise ValueError("filters must be even for quadrature pairs (magnitudes, start: fourier, masks: complex)")
         return self
+
+    def build(self, channels: int) -> "TasNetFrontEnd":
+        return TasNetFrontEnd(self, channels)
 
 
 class TasNetFrontEnd(nn.Module):
     """Learned encoder and decoder around masks, with chunking (rows = chunks, columns = frames in a chunk).
 
-    PAPER: encoder and decoder of TasNet, segmentation and overlap-add of DPRNN, ReLU masks on E(y).
+    Encoder and decoder of TasNet (arXiv 1711.00541), segmentation and overlap-add of DPRNN (arXiv 1910.06379, section
+    2.1), masks on E(y).
     The encoder is linear and the normalisation after it removes its level, so the whole network
     scales with its input: twice the mixture gives twice the estimates, silence gives silence.
 
-    With ``magnitudes`` filter k and filter k + filters / 2 are taken as a quadrature pair, and the logarithm of
-    the pair's power is shown to the network beside E(y) (Pariente et al., *Filterbank design for end-to-end
-    speech separation*, 2020); masks still apply to E(y). With windows far over the paper's 2 ms this learns
-    many times faster.
+    With ``magnitudes`` filter k and filter k + filters / 2 are taken as a quadrature pair, and the logarithm of the
+    pair's power is shown to the network beside E(y) (arXiv 1910.10400, section 2); masks still apply to E(y). With
+    windows far over the paper's 2 ms this learns many times faster. ``masks="complex"`` turns and scales each pair as
+    one complex number.
     """
 
     def __init__(self, config: TasNetConfig, channels: int) -> None:
         super().__init__()
-        self.window, self.hop = config.window, config.hop
+        self.window, self.hop, self.masks = config.window, config.hop, config.masks
         self.chunk, self.chunk_hop = config.chunk, config.chunk_hop
         self.encoder = nn.Conv1d(1, config.filters, self.window, stride=self.hop, bias=False)
         self.decoder = nn.ConvTranspose1d(config.filters, 1, self.window, stride=self.hop, bias=False)
         self.norm = GlobalNorm(config.filters, eps=1e-16)  # so small that quiet recordings keep their scale
         self.magnitude_norm = GlobalNorm(config.filters // 2) if config.magnitudes else None
-        self.enter = nn.Linear(config.filters + (config.filters // 2 if config.magnitudes else 0), channels)
-        self.leave = nn.Linear(channels, config.filters)
+        self.bottleneck = nn.Linear(config.filters + (config.filters // 2 if config.magnitudes else 0), channels)
+        self.mask_head = nn.Linear(channels, config.filters)
         if config.start == "fourier":
             basis = fourier_basis(config.filters, self.window)
             self.encoder.weight.data.copy_(basis)
@@ -73,7 +78,7 @@ class TasNetFrontEnd(nn.Module):
         features = self.norm(frames)
         if self.magnitude_norm is not None:
             features = torch.cat([features, self.magnitude_norm(log_power(frames))], dim=-1)
-        features = self.enter(features)
+        features = self.bottleneck(features)
         edge = self.chunk - self.chunk_hop
         tail = -features.shape[1] % self.chunk_hop
         pieces = F.pad(features, (0, 0, edge, edge + tail))
@@ -81,19 +86,25 @@ class TasNetFrontEnd(nn.Module):
         later = self.chunk // self.chunk_hop - 1
         return torch.cat([pieces[:, part : part - later or None] for part in range(later + 1)], dim=2)
 
-    def decode(self, grids: Tensor, frames: Tensor, n_samples: int) -> Tensor:
-        """One grid per source -> one waveform per source, through masks on E(y).
+    def mask(self, grids: Tensor, frames: Tensor) -> Tensor:
+        """Masks on E(y).
 
-        grids: (batch, sources, chunks, frames in a chunk, channels); frames: (batch, frames, filters);
-        returns (batch, sources, samples).
+        grids: (batch, source, chunks, frames in a chunk, channels); frames: (batch, frames, filters);
+        returns (batch, source, frames, filters).
         """
         features = self._overlap_add(grids.flatten(0, 1))[:, : frames.shape[1]]
-        masks = F.relu(self.leave(features)).reshape(*grids.shape[:2], *frames.shape[1:])
-        masked = masks * frames.unsqueeze(1)
-        waveforms = self.decoder(masked.flatten(0, 1).transpose(1, 2))
+        masks = self.mask_head(features).unflatten(0, grids.shape[:2])
+        return (
+            complex_product(masks, frames.unsqueeze(1))
+            if self.masks == "complex"
+            else F.relu(masks) * frames.unsqueeze(1)
+        )
+
+    def decode(self, masked: Tensor, n_samples: int) -> Tensor:
+        """Frames of every source (batch, source, frames, filters) -> waveforms (batch, source, samples)."""
+        waveforms: Tensor = self.decoder(masked.flatten(0, 1).transpose(1, 2))
         edge = self.window - self.hop
-        estimates: Tensor = waveforms.reshape(frames.shape[0], grids.shape[1], -1)
-        return estimates[:, :, edge : edge + n_samples]
+        return waveforms.reshape(*masked.shape[:2], -1)[:, :, edge : edge + n_samples]
 
     def _overlap_add(self, grid: Tensor) -> Tensor:
         """Grid (batch, chunks, frames in a chunk, channels) -> (batch, frames, channels)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unbabble.base.config import Positive, settings
-from unbabble.networks.layers import GlobalNorm, log_power, pair_power, power_floor, with_edges
+from unbabble.networks.layers import GlobalNorm, complex_product, log_power, pair_power, power_floor, with_edges
 
 
 @settings
@@ -33,6 +33,9 @@ class BandSplitConfig:
             )
         return self
 
+    def build(self, channels: int) -> "BandSplitFrontEnd":
+        return BandSplitFrontEnd(self, channels)
+
     @property
     def bins(self) -> int:
         """From 0 Hz to half the sample rate, both included."""
@@ -48,7 +51,7 @@ class BandSplitConfig:
 class BandSplitFrontEnd(nn.Module):
     """STFT, its bins joined into bands, and complex masks (rows = frames, columns = bands).
 
-    After band-split RNN (Luo and Yu, *Music source separation with band-split RNN*, 2023). Every band has a linear
+    After band-split RNN (arXiv 2209.15174, section 3). Every band has a linear
     layer of its own into the blocks, which all bands share, and one out of them. Into it go the STFT, with the mean
     power of each band made 1, and its log powers, as with the ``magnitudes`` of TasNet's front end. Both are free of
     the input's level, so the whole network scales with its input: twice the mixture gives twice the estimates,
@@ -68,8 +71,8 @@ class BandSplitFrontEnd(nn.Module):
         self.register_buffer("basis", stft_basis(config.window, config.hop), persistent=False)
         self.register_buffer("members", members(config.widths), persistent=False)
         self.level_norm = GlobalNorm(config.bins)
-        self.enter = IntoBands(config.widths, 3, channels)
-        self.leave = OutOfBands(config.widths, 2, channels)
+        self.bottleneck = BandSplit(config.widths, 3, channels)
+        self.mask_head = MaskEstimator(config.widths, 2, channels)
 
     def encode(self, mixture: Tensor) -> Tensor:
         """STFT: mixture (batch, samples) -> frames (batch, frames, 2 * bins), real parts, then imaginary parts."""
@@ -79,20 +82,23 @@ class BandSplitFrontEnd(nn.Module):
     def grid(self, frames: Tensor) -> Tensor:
         """Frames (batch, frames, 2 * bins) -> grid (batch, frames, bands, channels)."""
         shown = [self._as_loud(frames), self.level_norm(log_power(frames))]
-        grid: Tensor = self.enter(torch.cat(shown, dim=-1))
+        grid: Tensor = self.bottleneck(torch.cat(shown, dim=-1))
         return grid
 
-    def decode(self, grids: Tensor, frames: Tensor, n_samples: int) -> Tensor:
-        """One grid per source -> one waveform per source, through complex masks on the STFT.
+    def mask(self, grids: Tensor, frames: Tensor) -> Tensor:
+        """Complex masks on the STFT.
 
-        grids: (batch, sources, frames, bands, channels); frames: (batch, frames, 2 * bins);
-        returns (batch, sources, samples).
+        grids: (batch, source, frames, bands, channels); frames: (batch, frames, 2 * bins);
+        returns (batch, source, frames, 2 * bins).
         """
-        masks = self.leave(grids.flatten(0, 1)).reshape(*grids.shape[:3], -1)
-        masked = complex_product(masks, frames.unsqueeze(1)).flatten(0, 1)
-        waveforms = F.conv_transpose1d(masked.transpose(1, 2), self.basis, stride=self.hop)
+        masks = self.mask_head(grids.flatten(0, 1)).reshape(*grids.shape[:3], -1)
+        return complex_product(masks, frames.unsqueeze(1))
+
+    def decode(self, masked: Tensor, n_samples: int) -> Tensor:
+        """The inverse STFT: frames (batch, source, frames, 2 * bins) -> waveforms (batch, source, samples)."""
+        waveforms = F.conv_transpose1d(masked.flatten(0, 1).transpose(1, 2), self.basis, stride=self.hop)
         edge = self.window - self.hop
-        return waveforms.reshape(*grids.shape[:2], -1)[:, :, edge : edge + n_samples]
+        return waveforms.reshape(*masked.shape[:2], -1)[:, :, edge : edge + n_samples]
 
     def _as_loud(self, frames: Tensor) -> Tensor:
         """Frames whose bands have all a mean power of 1, but for those that are all but empty."""
@@ -102,7 +108,7 @@ class BandSplitFrontEnd(nn.Module):
         return frames * torch.rsqrt(loudness).repeat(1, 1, 2)
 
 
-class IntoBands(nn.Module):
+class BandSplit(nn.Module):
     """A linear layer for each band, from some numbers of each of its bins to channels.
 
     (batch, frames, numbers * bins) -> (batch, frames, bands, channels). Every band is filled up with zeros to the
@@ -125,8 +131,8 @@ class IntoBands(nn.Module):
         return grid.transpose(1, 2)
 
 
-class OutOfBands(nn.Module):
-    """A linear layer for each band, from channels to some numbers of each of its bins; shapes as in ``IntoBands``."""
+class MaskEstimator(nn.Module):
+    """A linear layer for each band, from channels to some numbers of each of its bins; shapes as in ``BandSplit``."""
 
     order: Tensor
 
@@ -187,9 +193,3 @@ def stft_basis(window: int, hop: int) -> Tensor:
     orthonormal = waves / waves.norm(dim=1, keepdim=True).clamp(min=1)  # the sines of 0 Hz and of the last bin are 0
     tapered: Tensor = orthonormal * torch.sin(math.pi * (time + 0.5) / window) * math.sqrt(2 * hop / window)
     return tapered.float().unsqueeze(1)
-
-
-def complex_product(one: Tensor, other: Tensor) -> Tensor:
-    """Of numbers given as real parts, then imaginary parts: (..., 2 * bins)."""
-    (a, b), (c, d) = one.chunk(2, dim=-1), other.chunk(2, dim=-1)
-    return torch.cat([a * c - b * d, a * d + b * c], dim=-1)

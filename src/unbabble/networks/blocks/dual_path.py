@@ -1,12 +1,26 @@
 """The dual-path RNN block: along the columns of a grid, then along its rows."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
+from unbabble.base.config import Positive, settings
 from unbabble.networks.layers import GlobalNorm
 
 
+@settings
+class DualPathConfig:
+    """Sizes of the dual-path RNN."""
+
+    hidden: Positive = 128  # LSTM units a direction
+    kind: Literal["dual_path"] = "dual_path"
+
+    def build(self, channels: int) -> "DualPathBlock":
+        return DualPathBlock(channels, self.hidden)
+
+
 class RecurrentPath(nn.Module):
-    """Bidirectional LSTM along the second axis, linear layer back, without the residual.
+    """Bidirectional LSTM along the second axis, projection to the channels, without the residual.
 
     (sequences, steps, channels) -> the same shape.
     """
@@ -14,17 +28,17 @@ class RecurrentPath(nn.Module):
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.rnn = nn.LSTM(channels, hidden, batch_first=True, bidirectional=True)
-        self.back = nn.Linear(2 * hidden, channels)
+        self.projection = nn.Linear(2 * hidden, channels)
 
     def forward(self, sequences: Tensor) -> Tensor:
-        back: Tensor = self.back(self.rnn(sequences)[0])
-        return back
+        projected: Tensor = self.projection(self.rnn(sequences)[0])
+        return projected
 
 
 class DualPathBlock(nn.Module):
     """Intra pass along columns, inter pass along rows, each with global layer norm and residual.
 
-    Grid (batch, rows, columns, channels) -> the same shape. PAPER: backbone, after DPRNN.
+    Grid (batch, rows, columns, channels) -> the same shape. After arXiv 1910.06379, section 2.1.
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
