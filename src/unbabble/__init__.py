@@ -4,7 +4,10 @@
 >>> tracks = Separator()(samples, sample_rate)  # doctest: +SKIP
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports to its makers once it is imported
 
 __version__ = "0.1.0"
 __all__ = ["Separator", "__version__", "separate"]
