@@ -11,9 +11,12 @@ from conftest import REPO
 
 from unbabble.errors import RecipeError, TrainingError
 from unbabble.experiments.compare import compare, read_comparison, tabulate
+from unbabble.experiments.halving import Halving
 from unbabble.experiments.table import PAPER, Scored, markdown, rows_of, write_table
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.training.checkpoint import read_checkpoint
 from unbabble.training.config import read_recipe, with_changes
+from unbabble.training.run import LAST
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,49 @@ def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpor
     longer = dataclasses.replace(comparison, changes=(*comparison.changes, "training.max_epochs=2"))
     with pytest.raises(TrainingError, match=r"1\+0-seed0: was trained with other training.*another --out"):
         compare(longer, here, noise=noise)
+
+
+def trained_minutes(run) -> float:
+    return read_checkpoint(run / LAST)["minutes"]
+
+
+@pytest.mark.slow
+def test_the_better_half_goes_on_and_no_minute_is_lost(comparison_file, tmp_path, corpora):
+    """Two rounds; a network that cannot learn is left behind, the other's run goes on where its branch began."""
+    few = read_comparison(comparison_file)
+    designs = {"stuck": ("training.learning_rate=1.0e-12",), "learns": ("training.learning_rate=0.01",)}
+    schedule = ("training.schedule={kind: trapezoid, warmup_steps: 0}", "training.max_epochs=1000")
+    halving = Halving(minutes=(0.02, 0.04), keep=(1,), decay=0.5)
+    comparison = dataclasses.replace(
+        few, designs=designs, changes=(*few.changes, *schedule), halving=halving, score="si_sdri"
+    )
+    arguments = {"noise": [corpora[1]]}
+    assert (tmp_path / "round-1" / "table.md") in compare(comparison, tmp_path, only=["stuck"], **arguments)
+    assert not (tmp_path / "round-2").exists()
+    first = compare(comparison, tmp_path, only=["learns"], **arguments)[0]
+    assert first == tmp_path / "round-2" / "table.md"
+    stuck, learns = (tmp_path / "runs" / f"{name}-seed0" for name in designs)
+    assert [row["name"] for row in json.loads((tmp_path / "round-1" / "table.json").read_text())] == list(designs)
+    assert sorted(path.name for path in stuck.iterdir()) == ["branch-0.02-minutes", "held"]
+    assert trained_minutes(learns / "held") >= 0.04 > trained_minutes(stuck / "held") >= 0.02
+    assert trained_minutes(learns / "branch-0.02-minutes") >= 0.03
+    assert read_checkpoint(learns / "held" / LAST)["lr_schedulers"][0]["_last_lr"] == [0.01]
+    falling = read_checkpoint(learns / "branch-0.04-minutes" / LAST)["lr_schedulers"][0]["_last_lr"]
+    assert falling[0] < 0.005
+    made = (learns / "held" / LAST).stat().st_mtime_ns
+    compare(comparison, tmp_path, **arguments)  # all is there
+    assert (learns / "held" / LAST).stat().st_mtime_ns == made
+
+
+def test_wrong_halvings_are_told(comparison_file, tmp_path):
+    for minutes, keep in [((2, 1), (1,)), ((1, 2), ()), ((1, 1), (1,))]:
+        with pytest.raises(ValueError, match="minutes that rise"):
+            Halving(minutes=minutes, keep=keep)
+    comparison = dataclasses.replace(read_comparison(comparison_file), halving=Halving(minutes=(1,)))
+    with pytest.raises(TrainingError, match="halving needs training"):
+        compare(comparison, tmp_path)
+    with pytest.raises(ValueError, match="one seed"):
+        dataclasses.replace(comparison, seeds=(0, 1))
 
 
 def write_scores(folder, scores):
@@ -132,6 +178,6 @@ def test_the_comparison_of_the_repo_is_the_papers_table_and_more():
 def test_the_changes_of_the_repos_comparisons_fit_their_recipes(name):
     comparison = read_comparison(REPO / "recipes" / f"{name}.yaml")
     recipe = with_changes(read_recipe(comparison.recipe), comparison.changes)
-    for design in comparison.designs.values():
+    for design_name, design in comparison.designs.items():
         if isinstance(design, tuple):
-            assert with_changes(recipe, design).network != recipe.network
+            assert (with_changes(recipe, design) == recipe) == (design_name == "u2")

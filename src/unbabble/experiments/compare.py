@@ -1,7 +1,7 @@
 """Several designs, or other networks, trained under one budget and scored on one test set: the paper's table 1 for
 one's own data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +14,8 @@ from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.errors import TrainingError
 from unbabble.evaluation.evaluate import evaluate
 from unbabble.evaluation.report import JSON, write_report
-from unbabble.experiments.table import Scored, write_table
+from unbabble.experiments.halving import BRANCH, Halving, survivors, train_round
+from unbabble.experiments.table import Scored, rows_of, write_table
 from unbabble.inference.model_folder import CARD, open_model
 from unbabble.mixing.bank import make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
@@ -53,12 +54,15 @@ class Comparison:
     score: Literal["si_sdr", "si_sdri"] = "si_sdr"
     seeds: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0,)
     test: TestConfig = TestConfig()
+    halving: Halving | None = None  # null: all designs are trained by the whole recipe
 
     @model_validator(mode="after")
     def _named(self) -> "Comparison":
         for name in self.designs:
             if not NAME.fullmatch(name):
                 raise ValueError(f"the name {name!r} is none for a folder; expected letters, digits, - _ . +")
+        if self.halving is not None and len(self.seeds) > 1:
+            raise ValueError("halving is of one seed; expected seeds: [0], say")
         return self
 
 
@@ -94,16 +98,56 @@ def compare(
         _with_design(recipe, design)  # so that what is wrong in the last is told before the first is trained
     recipe = _with_shared_data(recipe, out, jobs, stage)
     test = _test_set(comparison.test, recipe, out / "test", jobs, stage)
-    for name in only or comparison.designs:
+
+    def recipe_of(name: str, seed: int) -> TrainingRecipe:
         chosen = _with_design(recipe, comparison.designs[name])
-        for seed in comparison.seeds:
-            run = run_folder(out, name, seed)
-            _train(replace(chosen, seed=seed, model=replace(chosen.model, name=name)), run, stage)
+        return replace(chosen, seed=seed, model=replace(chosen.model, name=name))
+
+    def score(run: Path) -> None:
+        if not _is_scored(run):
+            mixtures = read_set(test)
             found = evaluate(
-                run / "model", read_set(test), run / "scores", name="test", network_only=True, jobs=jobs, stage=stage
+                run / "model", mixtures, run / "scores", name="test", network_only=True, jobs=jobs, stage=stage
             )
             write_report(found, run / "scores")
+
+    if comparison.halving is not None:
+        return _halve(comparison, comparison.halving, out, only, recipe_of, score, stage)
+    for name in only or comparison.designs:
+        for seed in comparison.seeds:
+            run = run_folder(out, name, seed)
+            _train(recipe_of(name, seed), run, stage)
+            score(run)
     return tabulate(comparison, out)
+
+
+def _halve(
+    comparison: Comparison,
+    halving: Halving,
+    out: Path,
+    only: Sequence[str],
+    recipe_of: Callable[[str, int], TrainingRecipe],
+    score: Callable[[Path], None],
+    stage: Stage,
+) -> list[Path]:
+    """Round after round, as far as all that compete have been scored. Returns the files of the last table."""
+    (seed,), names, written = comparison.seeds, list(comparison.designs), []
+    for number, minutes in enumerate(halving.minutes, start=1):
+        branches = {}
+        for name in names:
+            if not only or name in only:
+                branch = train_round(recipe_of(name, seed), halving, minutes, run_folder(out, name, seed), stage)
+                score(branch)
+            branches[name] = run_folder(out, name, seed) / BRANCH.format(minutes)
+        scored = [_scored(comparison, name, [run]) for name, run in branches.items() if _is_scored(run)]
+        if scored:
+            prepare(out / f"round-{number}" / "table.md")
+            written = write_table(scored, comparison.score, out / f"round-{number}")
+        if len(scored) < len(names) or number == len(halving.minutes):
+            break
+        averages = {row.name: row.average for row in rows_of(scored, comparison.score)}
+        names = survivors(names, averages.__getitem__, halving.keep[number - 1])
+    return written
 
 
 def tabulate(comparison: Comparison, out: Path) -> list[Path]:
@@ -112,16 +156,23 @@ def tabulate(comparison: Comparison, out: Path) -> list[Path]:
     Raises TrainingError where there are none, and ModelError where the model of one is missing or damaged.
     """
     scored = []
-    for name, design in comparison.designs.items():
+    for name in comparison.designs:
         runs = [run_folder(out, name, seed) for seed in comparison.seeds]
-        done = [run for run in runs if (run / "scores" / JSON).is_file()]
-        if done:
-            of_paper = None if isinstance(design, tuple) else design
-            n_mixtures = sum(map(_n_mixtures, done)) / len(done)
-            scored.append(Scored(name, of_paper, [run / "scores" for run in done], n_mixtures))
+        if done := [run for run in runs if _is_scored(run)]:
+            scored.append(_scored(comparison, name, done))
     if not scored:
         raise TrainingError(f"{out}: no design has been trained and scored here yet; leave --table out to do so")
     return write_table(scored, comparison.score, out)
+
+
+def _is_scored(run: Path) -> bool:
+    return (run / "scores" / JSON).is_file()
+
+
+def _scored(comparison: Comparison, name: str, runs: Sequence[Path]) -> Scored:
+    design = comparison.designs[name]
+    n_mixtures = sum(map(_n_mixtures, runs)) / len(runs)
+    return Scored(name, None if isinstance(design, tuple) else design, [run / "scores" for run in runs], n_mixtures)
 
 
 def run_folder(out: Path, name: str, seed: int) -> Path:

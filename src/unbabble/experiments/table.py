@@ -73,6 +73,13 @@ class Row:
     cost: dict[str, float]
 
     @property
+    def average(self) -> float:
+        """Over all mixtures, in dB."""
+        average = self.means[-1]
+        assert average is not None
+        return average.mean
+
+    @property
     def siso_share(self) -> float | None:
         """Part of the blocks after the split; None where that is not all that sets a design apart."""
         if not isinstance(self.design, MixedDesign):
@@ -147,10 +154,9 @@ def curve(rows: Sequence[Row], score: str = MAIN) -> Figure:
         ends = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
         axis.errorbar(shares, [mean.mean for mean in means], ends, marker="o", label=f"here, {depth} blocks")
     for row in rows:
-        average = row.means[-1]
-        if row.siso_share is None and average:
-            axis.axhline(average.mean, color="#009e73", linestyle=":", linewidth=1)
-            axis.annotate(row.name, (0.01, average.mean), fontsize=8, color="#009e73", va="bottom")
+        if row.siso_share is None:
+            axis.axhline(row.average, color="#009e73", linestyle=":", linewidth=1)
+            axis.annotate(row.name, (0.01, row.average), fontsize=8, color="#009e73", va="bottom")
     if score == MAIN:
         paper = sorted((siso / (simo + siso), values[-1]) for (simo, siso), values in PAPER.items())
         axis.plot(*zip(*paper, strict=True), marker="s", color="0.6", label="paper")
