@@ -97,7 +97,7 @@ def test_the_better_half_goes_on_and_no_minute_is_lost(comparison_file, tmp_path
     assert trained_minutes(learns / "branch-0.02-minutes") >= 0.03
     assert read_checkpoint(learns / "held" / LAST)["lr_schedulers"][0]["_last_lr"] == [0.01]
     falling = read_checkpoint(learns / "branch-0.04-minutes" / LAST)["lr_schedulers"][0]["_last_lr"]
-    assert falling[0] < 0.005
+    assert falling[0] < 0.009
     made = (learns / "held" / LAST).stat().st_mtime_ns
     compare(comparison, tmp_path, **arguments)  # all is there
     assert (learns / "held" / LAST).stat().st_mtime_ns == made
