@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from conftest import REPO, one_line_error, run_here, tone
 
-from unbabble.inference.stream import Stream
+from unbabble.inference.separator import Stream
 from unbabble.tracking.activity import Turn
 
 RATE = 16000

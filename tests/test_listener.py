@@ -14,9 +14,9 @@ from unbabble import Separator
 from unbabble.base.progress import unwatched_stage
 from unbabble.errors import CorpusError, ModelError, RecipeError, TrainingError
 from unbabble.evaluation.listening import Hearing, equal_error
+from unbabble.inference.model_folder import BUNDLED
 from unbabble.networks.listener import QUIETEST, Listener, ListenerConfig, LogMel, mel_filters
 from unbabble.tracking.activity import Turn, runs, smooth, speech_frames, turns_of
-from unbabble.tracking.listener import FOLDER
 from unbabble.training.checkpoint import read_checkpoint
 from unbabble.training.config import read_recipe_of, with_changes, with_data
 from unbabble.training.data import Material
@@ -308,7 +308,7 @@ def test_a_wrong_recipe_is_explained(recipe, change, told):
 
 def test_the_recipe_of_the_bundled_listener_is_understood():
     recipe = read_recipe_of(ListenerRecipe, REPO / "recipes" / "listener.yaml")
-    card = json.loads((FOLDER / "listener.json").read_text())
+    card = json.loads((BUNDLED / "listener" / "listener.json").read_text())
     assert recipe.licence == card["licence"]
     assert recipe.data.description == card["training"]["data"]
     assert recipe.network == with_changes(recipe, [f"network={json.dumps(card['network'])}"]).network
@@ -331,16 +331,13 @@ def test_a_listener_that_onnx_runtime_computes_differently_is_refused(recipe, tm
         (lambda folder: (folder / "listener.onnx").write_bytes(b"0"), ("listener.json: damaged or changed", "get")),
         (lambda folder: (folder / "listener.onnx").unlink(), ("listener.onnx: missing", "get the folder again")),
         (lambda folder: (folder / "listener.json").unlink(), ("has no listener.json", "train-listener")),
-        (lambda folder: (folder / "listener.json").write_text("[]"), ("listener.json: damaged", "train")),
-        (lambda folder: (folder / "listener.json").write_text("{"), ("listener.json: damaged", "train")),
-        (
-            lambda folder: (folder / "listener.json").write_text("{}"),
-            ("listener.json: damaged ('checksums')", "train"),
-        ),
+        (lambda folder: (folder / "listener.json").write_text("[]"), ("listener.json: not a card", "get")),
+        (lambda folder: (folder / "listener.json").write_text("{"), ("listener.json: not readable", "get")),
+        (lambda folder: (folder / "listener.json").write_text("{}"), ("listener.json: has no checksums", "export")),
     ],
 )
 def test_a_damaged_listener_is_refused_in_one_line(damage, told, tiny_model, tmp_path):
-    shutil.copytree(FOLDER, tmp_path / "listener")
+    shutil.copytree(BUNDLED / "listener", tmp_path / "listener")
     damage(tmp_path / "listener")
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
     command = ("separate", tmp_path / "a.wav", "--out", tmp_path / "out", "--model", tiny_model)

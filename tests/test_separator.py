@@ -1,13 +1,20 @@
 """The Python interface: lengths, rates, levels, and inputs that are not fit."""
 
+import math
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbabble import Separator
 from unbabble.errors import AudioError, ModelError
+from unbabble.inference.engine import Engine
+from unbabble.inference.model_folder import BUNDLED
 
 
 @given(n_samples=st.integers(4800, 100_000), rate=st.sampled_from([8000, 16000, 44100, 48000, 192000]))
@@ -51,9 +58,35 @@ def test_a_siso_only_model_gives_as_many_tracks_as_asked(tiny_siso_only_model):
         separator(tone(1.0), 16000, 9)
 
 
+@pytest.mark.parametrize("model", ["tiny_model", "tiny_siso_only_model"])
+def test_one_track_needs_no_network(request, model, monkeypatch):
+    monkeypatch.delattr(Engine, "_separate")
+    assert Separator(request.getfixturevalue(model))(tone(5.0), 16000, 1).shape == (1, 80000)
+
+
+def test_the_names_of_bundled_models_mean_those_and_folders_have_a_path(tiny_model, tmp_path, monkeypatch):
+    """A separator and a listener are found by one rule."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model, "default")
+    shutil.copytree(BUNDLED / "listener", "listener")
+    bundled = Separator("default", listener="listener")
+    assert (bundled.model.path, bundled.listener.folder.path) == (BUNDLED / "default", BUNDLED / "listener")
+    for model, listener in (("./default", "./listener"), (Path("default"), Path("listener"))):
+        own = Separator(model, listener=listener)
+        assert (own.model.path, own.listener.folder.path) == (Path("default"), Path("listener"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    for wrong in ({"model": "listener"}, {"listener": "default"}, {"model": "nonesuch"}, {"listener": "nonesuch"}):
+        with pytest.raises(ModelError, match=r"no such model; give a model folder or one of: (default|listener)"):
+            Separator(**wrong)
+
+
 def test_a_mixed_model_refuses_another_number_of_tracks(tiny_model):
     with pytest.raises(ModelError, match="gives 2 tracks, or 1, not 3"):
         Separator(tiny_model)(tone(1.0), 16000, 3)
+
+
+NOTHING_TO_HEAR = np.zeros(16000)
 
 
 @pytest.mark.parametrize(
@@ -63,15 +96,61 @@ def test_a_mixed_model_refuses_another_number_of_tracks(tiny_model):
         (np.zeros(1), 16000, "too short"),
         (np.zeros(160), 16000, "too short: 160 samples; expected at least 25 ms"),
         (np.zeros((2, 16000)), 16000, "one channel"),
-        (np.zeros(16000, np.int16), 16000, "floats"),
+        (0.5, 16000, "one channel"),
+        (np.zeros(16000, np.int16), 16000, "type int16; expected floats"),
+        (np.zeros(16000, complex), 16000, "type complex128; expected floats"),
+        (np.zeros(16000, object), 16000, "type object; expected floats"),
+        (None, 16000, "type object; expected floats"),
         (np.full(16000, np.nan), 16000, "NaN"),
-        (np.zeros(16000), 4000, "8000 to 192000"),
-        (np.zeros(16000), 10**9, "8000 to 192000"),
+        (np.ma.masked_invalid(np.full(16000, np.nan)), 16000, "a mask; expected floats"),
+        ([[0.0, 0.0], [0.0]], 16000, "not read as an array .* expected floats"),
+        (
+            torch.zeros(16000, requires_grad=True),
+            16000,
+            r"torch.Tensor.* not read as an array .*detach.* expected floats",
+        ),
+        (torch.zeros(16000, dtype=torch.bfloat16), 16000, "torch.Tensor.* not read as an array .* expected floats"),
+        ("talk.wav", 16000, r"'talk\.wav'; expected floats .*; unbabble.separate takes files"),
+        (Path("talk.wav"), 16000, r"talk\.wav.*; expected floats .*; unbabble.separate takes files"),
+        (b"RIFF", 16000, "RIFF.* expected floats"),
+        (NOTHING_TO_HEAR, 4000, "rate 4000; expected a whole number from 8000 to 192000"),
+        *(
+            (NOTHING_TO_HEAR, rate, "expected a whole number from 8000 to 192000")
+            for rate in (10**9, "16000", None, 16000.5, math.nan, math.inf, True, [16000])
+        ),
     ],
 )
 def test_samples_that_are_not_fit_are_refused(tiny_model, samples, rate, told):
     with pytest.raises(AudioError, match=told):
         Separator(tiny_model)(samples, rate)
+
+
+@pytest.mark.parametrize("kind", [list, torch.from_numpy, np.float16, np.float64, np.atleast_2d])
+def test_samples_may_be_whatever_holds_floats(tiny_model, kind):
+    samples = np.float16(tone(0.2)).astype(np.float32)
+    tracks = Separator(tiny_model)(samples, 16000)
+    np.testing.assert_array_equal(Separator(tiny_model)(kind(samples), np.float64(16000)), tracks)
+
+
+@pytest.mark.parametrize("n_sources", ["2", 1.5, 0, -1, math.inf])
+def test_numbers_of_tracks_that_are_none_are_refused(tiny_model, tiny_siso_only_model, n_sources):
+    for model in (tiny_model, tiny_siso_only_model):
+        with pytest.raises(ModelError, match=f"not {n_sources!r}|{n_sources!r} tracks cannot"):
+            Separator(model)(NOTHING_TO_HEAR, 16000, n_sources)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"window_s": value} for value in ("2", math.nan, 0.1, 1e9, [2])),
+        *({"overlap_s": value} for value in ("1", math.nan, 0, -1)),
+        *({"threads": value} for value in ("1", 0, 1.5, True)),
+    ],
+    ids=repr,
+)
+def test_settings_that_are_no_numbers_are_refused(tiny_model, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*must be"):
+        Separator(tiny_model, **wrong)
 
 
 def test_an_overlap_that_does_not_fit_the_window_is_refused(tiny_model):

@@ -50,8 +50,8 @@ def separate(
     overlap_s: Annotated[float | None, typer.Option(help="Seconds that windows share.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads, of all jobs together.")] = None,
     listener: Annotated[
-        Path | None, typer.Option(help="Folder of the network that hears who talks, instead of the bundled one.")
-    ] = None,
+        str, typer.Option(help="Network that hears who talks: a bundled one's name, or a folder.")
+    ] = "listener",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table and no notices.")] = False,
 ) -> None:
     """Separate recordings: one track per talker, at the rate and length of the input.

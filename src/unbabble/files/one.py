@@ -21,8 +21,7 @@ from unbabble.files.naming import SIDECAR, Place
 from unbabble.files.options import Options
 from unbabble.files.results import STAGED_SIDECAR, staged
 from unbabble.inference.model_folder import ModelFolder
-from unbabble.inference.separator import Separator
-from unbabble.inference.stream import Stream
+from unbabble.inference.separator import Separator, Stream
 from unbabble.tracking.activity import Turn
 
 

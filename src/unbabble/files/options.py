@@ -47,7 +47,7 @@ class Options:
     jobs: int = 1
     threads: int | None = None
     raw: RawFormat | None = None
-    listener: str | Path | None = None
+    listener: str | Path = "listener"
 
     def __post_init__(self) -> None:
         Template(self.filename)

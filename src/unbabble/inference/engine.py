@@ -1,64 +1,126 @@
-"""A model folder as a function: mixtures in, estimates out (ONNX Runtime)."""
+"""A model folder as a function: mixtures in, estimates out."""
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from unbabble.errors import ModelError
+from unbabble.inference.graph import Axes, Graph, Run
 from unbabble.inference.model_folder import ModelFolder
 
 Samples = NDArray[np.float32]
 
 MOST_AT_ONCE = 8  # windows: more need memory, and are done sooner than a recording can be read and written
+MIXTURE: Axes = ("batch", "samples")
+GRID: Axes = ("batch", "rows", None, None)
 
 
-class Engine:
+class Engine(AbstractContextManager["Engine"]):
     """Runs the graphs of a model folder.
 
-    threads: processor threads to use; None: one a core. Each separates a window of its own: the steps of an LSTM
-    are too short to be shared out among threads, which would mostly wait for one another. Estimates do not depend
-    on their number. Raises ModelError where a graph cannot be loaded.
+    It can be used by several threads at once, and in processes forked from the one that made it. It can be pickled
+    and copied: that gives an engine of its own for the same folder.
 
-    at_once: how many windows are worth submitting before the first estimate is waited for.
+    Parameters
+    ----------
+    folder
+        The model, as ``open_model`` gives it.
+    threads
+        Windows separated side by side, each on a thread of its own: the steps of an LSTM are too short to be shared
+        out among threads, which would mostly wait for one another. None: one a core. Estimates do not depend on it.
+
+    Attributes
+    ----------
+    at_once : int
+        How many windows are worth submitting before the first estimate is waited for.
+
+    Raises
+    ------
+    ModelError
+        Where a graph cannot be loaded, or is not one of such a model.
     """
 
     def __init__(self, folder: ModelFolder, threads: int | None = None) -> None:
-        self.folder = folder
+        self.folder, self._threads = folder, threads
         self.at_once = min(threads or usable_cores(), MOST_AT_ONCE)
-        self._workers = ThreadPoolExecutor(self.at_once, thread_name_prefix="unbabble")
-        self._graphs = {role: load_graph(path) for role, path in folder.graphs.items()}
+        self._graphs = {role: Graph(path, *_signature(role, folder)) for role, path in folder.graphs.items()}
+        self._closed = False
+        self._begin()
 
     def __call__(self, mixtures: Samples, n_sources: int | None = None) -> Samples:
-        """Separate mixtures (batch, samples) at the model's rate -> estimates (batch, source, samples).
+        """Separate mixtures.
 
-        n_sources: how many to give; raises ModelError where the model cannot give that many.
+        Parameters
+        ----------
+        mixtures
+            (batch, samples) at the model's rate.
+        n_sources
+            How many estimates to give; None: as many as the model was trained for.
+
+        Returns
+        -------
+        array
+            Estimates (batch, source, samples).
+
+        Raises
+        ------
+        ModelError
+            Where the model cannot give that many, or fails.
+        ValueError
+            Where the engine is closed.
         """
-        wanted = self.folder.n_tracks(n_sources)
-        if self.folder.any_sources:
-            return self._step_by_step(mixtures, wanted)
-        estimates: Samples = self._graphs["separator"].run(None, {"mixture": mixtures})[0]
-        return estimates
+        return self.submit(mixtures, n_sources).result()
 
-    def submit(self, mixtures: Samples, n_sources: int | None = None) -> Future[Samples]:
+    def submit(self, mixtures: Samples, n_sources: int | None = None) -> Run[Samples]:
         """Begin to separate, beside what was submitted before; the result, or error, is that of a call.
 
-        mixtures must not be written to before it is there. Whoever submits bounds how many are under way.
+        mixtures must not be written to before it is there. Whoever submits bounds how many are under way. Raises
+        ValueError where the engine is closed.
         """
-        return self._workers.submit(self, mixtures, n_sources)
+        if self._closed:
+            raise ValueError("the engine is closed; make another")
+        if self._process != os.getpid():  # threads are not copied into a forked process
+            self._begin()
+        run = Run(self._workers, partial(self._separate, mixtures, n_sources))
+        self._runs.add(run)
+        return run
 
-    def _step_by_step(self, mixtures: Samples, n_sources: int) -> Samples:
-        (latent,) = self._graphs["encoder"].run(None, {"mixture": mixtures})
-        previous = np.zeros_like(latent)
-        estimates = []
+    def close(self) -> None:
+        """End what is under way, and the threads."""
+        self._closed = True
+        for run in self._runs:
+            run.stop()
+        if self._process == os.getpid():
+            self._workers.shutdown()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Engine, (self.folder, self._threads)
+
+    def _begin(self) -> None:
+        self._workers = ThreadPoolExecutor(self.at_once, thread_name_prefix="unbabble")
+        self._runs: WeakSet[Run[Samples]] = WeakSet()
+        self._process = os.getpid()
+
+    def _separate(self, mixtures: Samples, n_sources: int | None, options: Any) -> Samples:
+        wanted = self.folder.n_tracks(n_sources)
+        if self.folder.any_sources:
+            return self._step_by_step(mixtures, wanted, options)
+        return self._graphs["separator"]({"mixture": mixtures}, options)[0]
+
+    def _step_by_step(self, mixtures: Samples, n_sources: int, options: Any) -> Samples:
+        (latent,) = self._graphs["encoder"]({"mixture": mixtures}, options)
+        previous, estimates = np.zeros_like(latent), []
         for _ in range(n_sources):
-            estimate, previous = self._graphs["decoder"].run(
-                None, {"mixture": mixtures, "latent": latent, "previous": previous}
-            )
+            arrays = {"mixture": mixtures, "latent": latent, "previous": previous}
+            estimate, previous = self._graphs["decoder"](arrays, options)
             estimates.append(estimate)
         return np.stack(estimates, axis=1)
 
@@ -68,13 +130,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load_graph(path: Path) -> Any:
-    """An ONNX graph, to be run on one thread at a time. Raises ModelError where it cannot be loaded."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = 1
-    options.enable_mem_pattern = False  # else a block of memory is kept for every length that comes
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises many kinds without a common base
-        raise ModelError(f"{path}: not a graph that ONNX Runtime can load ({error})") from None
+def _signature(role: str, folder: ModelFolder) -> tuple[dict[str, Axes], dict[str, Axes]]:
+    """Inputs and outputs of a graph of a model folder."""
+    mixture = {"mixture": MIXTURE}
+    if role == "separator":
+        return mixture, {"estimates": ("batch", folder.n_sources, "samples")}
+    if role == "encoder":
+        return mixture, {"latent": GRID}
+    return mixture | {"latent": GRID, "previous": GRID}, {"estimate": MIXTURE, "grid": GRID}

@@ -6,11 +6,14 @@ name of one that comes with the package.
 
 import hashlib
 import json
-import math
+import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from unbabble.audio import RATES_HZ
 from unbabble.errors import ModelError
 
 BUNDLED = Path(__file__).parents[1] / "models"
@@ -19,6 +22,8 @@ WEIGHTS = "weights.safetensors"
 SEPARATOR, ENCODER, DECODER = "separator.onnx", "encoder.onnx", "decoder.onnx"
 FORMAT = 1
 MOST_SOURCES = 8  # keeping talkers on their tracks tries every order
+WINDOWS_S = (0.5, 600.0)  # a window is held in memory
+SHORTEST_OVERLAP_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,12 @@ class ModelFolder:
             return 1
         if not self.any_sources:
             raise ModelError(
-                f"model {self.name} gives {self.n_sources} tracks, or 1, not {wanted}; "
+                f"model {self.name} gives {self.n_sources} tracks, or 1, not {wanted!r}; "
                 "only a SISO-only model can give any number"
             )
-        if not 1 <= wanted <= MOST_SOURCES:
-            raise ModelError(f"{wanted} tracks cannot be given; expected 1 to {MOST_SOURCES}")
-        return wanted
+        if not isinstance(wanted, Integral) or not 1 <= wanted <= MOST_SOURCES:
+            raise ModelError(f"{wanted!r} tracks cannot be given; expected 1 to {MOST_SOURCES}")
+        return int(wanted)
 
     @property
     def graphs(self) -> dict[str, Path]:
@@ -69,35 +74,113 @@ def open_model(model: str | Path) -> ModelFolder:
 
     Raises ModelError where the name is unknown, or the folder incomplete, damaged or of another format.
     """
-    folder = _find(model)
+    folder = find_folder(model)
     card = _read_card(folder)
-    try:
-        opened = ModelFolder(
-            folder,
-            card,
-            name=str(card["name"]),
-            version=str(card["version"]),
-            sample_rate=int(card["sample_rate"]),
-            n_sources=int(card["trained_sources"]),
-            any_sources=card["n_sources"] == "any",
-            window_s=float(card["window_s"]),
-            overlap_s=float(card["overlap_s"]),
-        )
-        checksums = {str(name): str(digest) for name, digest in card["checksums"].items()}
-        if opened.sample_rate < 1 or not 1 <= opened.n_sources <= MOST_SOURCES:
-            raise ValueError("sample_rate or trained_sources out of range")
-        if not 0 < opened.overlap_s <= opened.window_s / 2 < math.inf:
-            raise ValueError("window_s or overlap_s out of range")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{folder / CARD}: a field is missing or wrong ({error}); export the model again") from None
+    n_sources = card.whole_number("trained_sources", 1, MOST_SOURCES)
+    window_s = card.number("window_s", *WINDOWS_S)
+    opened = ModelFolder(
+        folder,
+        card.values,
+        name=card.text("name"),
+        version=card.text("version"),
+        sample_rate=card.whole_number("sample_rate", *RATES_HZ),
+        n_sources=n_sources,
+        any_sources=card.one_of("n_sources", "any", n_sources) == "any",
+        window_s=window_s,
+        overlap_s=card.number("overlap_s", SHORTEST_OVERLAP_S, window_s / 2),
+    )
+    checksums = card.texts("checksums")
     for path in opened.graphs.values():
         check_file(path, checksums)
     return opened
 
 
-def bundled_models() -> tuple[str, ...]:
-    """Names of the models that come with the package."""
-    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}")))
+@dataclass(frozen=True)
+class Card:
+    """What a folder says of itself in JSON, of which nothing is believed unchecked: fields or ModelError."""
+
+    path: Path
+    values: dict[str, Any]
+
+    def whole_number(self, key: str, least: int, most: int) -> int:
+        return int(
+            self._checked(
+                key,
+                f"a whole number from {least} to {most}",
+                lambda value: type(value) is int and least <= value <= most,
+            )
+        )
+
+    def number(self, key: str, least: float, most: float) -> float:
+        return float(
+            self._checked(
+                key,
+                f"a number from {least:g} to {most:g}",
+                lambda value: type(value) in (int, float) and least <= value <= most,
+            )
+        )
+
+    def one_of(self, key: str, *values: Any) -> Any:
+        return self._checked(key, " or ".join(map(repr, values)), lambda value: value in values)
+
+    def text(self, key: str) -> str:
+        return str(self._checked(key, "a line of text", lambda value: isinstance(value, str) and value.isprintable()))
+
+    def texts(self, key: str) -> dict[str, str]:
+        """Texts by name."""
+        texts: dict[str, str] = self._checked(
+            key,
+            "texts by name",
+            lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
+        )
+        return texts
+
+    def _checked(self, key: str, expected: str, is_fit: Callable[[Any], bool]) -> Any:
+        if key not in self.values:
+            raise ModelError(f"{self.path}: has no {key}; expected {expected}; export the model again")
+        if not is_fit(value := self.values[key]):
+            raise ModelError(
+                f"{self.path}: {key} is {reprlib.repr(value)}; expected {expected}; export the model again"
+            )
+        return value
+
+
+def read_card(path: Path) -> Card:
+    """A JSON file that holds an object. Raises FileNotFoundError, and ModelError where it holds anything else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error}); get the model again") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: not a card of a model; get the model again")
+    return Card(path, values)
+
+
+def bundled_models(card: str = CARD) -> tuple[str, ...]:
+    """Names of the models that come with the package and have such a card."""
+    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{card}")))
+
+
+def find_folder(model: str | Path, card: str = CARD) -> Path:
+    """The folder of a model with such a card.
+
+    A string that is the name of a bundled one means that, whatever lies in the working folder; any other, such as
+    ``./default``, and every Path is a folder. Raises ModelError where there is none.
+    """
+    if isinstance(model, str) and model in bundled_models(card):
+        return BUNDLED / model
+    folder = Path(model)
+    if not folder.is_dir():
+        names = ", ".join(bundled_models(card)) or "none"
+        raise ModelError(f"{model}: no such model; give a model folder or one of: {names}")
+    return folder
+
+
+def portable(folder: Path) -> str | Path:
+    """What finds a model's folder in another process: the name of a bundled one, or the whole path."""
+    return folder.name if folder.parent == BUNDLED else folder.absolute()
 
 
 def checksum(path: Path) -> str:
@@ -115,25 +198,11 @@ def check_file(path: Path, checksums: dict[str, str], card: str = CARD) -> None:
         raise ModelError(f"{path}: checksum differs from that in {card}: damaged or changed; get the folder again")
 
 
-def _find(model: str | Path) -> Path:
-    if str(model) in bundled_models():
-        return BUNDLED / str(model)
-    folder = Path(model)
-    if not folder.is_dir():
-        raise ModelError(
-            f"{model}: no such model; give a model folder or one of: {', '.join(bundled_models()) or 'none'}"
-        )
-    return folder
-
-
-def _read_card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD
+def _read_card(folder: Path) -> Card:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_card(folder / CARD)
     except FileNotFoundError:
         raise ModelError(f"{folder}: not a model folder: it has no {CARD}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error}); get the model again") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ModelError(f"{path}: not a model of format {FORMAT}; use a matching version of unbabble")
+    if card.values.get("format") != FORMAT:
+        raise ModelError(f"{card.path}: not a model of format {FORMAT}; use a matching version of unbabble")
     return card

@@ -1,9 +1,105 @@
-"""A long signal as overlapping windows, and separated windows as long tracks."""
+"""A long signal as overlapping windows, each of which is separated, and separated windows as long tracks."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
+
+
+class Pending(Protocol):
+    """Estimates of a window that are on their way."""
+
+    def result(self) -> Samples:
+        """(1, estimates, samples), once they are there."""
+
+    def stop(self) -> None:
+        """Nobody waits for them any more."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Estimates (1, estimates, samples) that are there already."""
+
+    estimates: Samples
+
+    def result(self) -> Samples:
+        return self.estimates
+
+    def stop(self) -> None:
+        pass
+
+
+class Stitches(Protocol):
+    """Puts the windows of a recording together, one after the other."""
+
+    def push(self, mixture: Samples, estimates: Samples) -> Samples:
+        """A window (samples,) and its estimates (estimates, samples) -> its tracks (tracks, samples)."""
+
+
+class LongSeparation:
+    """A long mixture in blocks in, its tracks out, by way of overlapping windows.
+
+    Parameters
+    ----------
+    window, overlap
+        Samples of a window, and those that neighbours share.
+    separate
+        Begins to separate a window (1, samples).
+    stitcher
+        Puts estimates onto tracks.
+    n_tracks
+        How many there are.
+    at_once
+        Windows under way side by side.
+    """
+
+    def __init__(
+        self,
+        window: int,
+        overlap: int,
+        separate: Callable[[Samples], Pending],
+        stitcher: Stitches,
+        n_tracks: int,
+        at_once: int = 1,
+    ) -> None:
+        self._splitter, self._joiner = WindowSplitter(window, overlap), WindowJoiner(overlap)
+        self._separate, self._stitcher = separate, stitcher
+        self._n_tracks, self._at_once = n_tracks, at_once
+        self._under_way: deque[tuple[Samples, Pending]] = deque()
+
+    def push(self, mixture: Samples) -> Samples:
+        """The next samples (1, samples) -> as many of the tracks (tracks, samples) as are ready."""
+        return self._tracks(self._splitter.push(mixture))
+
+    def finish(self) -> Samples:
+        """The rest of the tracks (tracks, samples)."""
+        rest = [self._tracks(self._splitter.finish()), *self._stitched(0), self._joiner.finish(self._n_tracks)]
+        return np.concatenate(rest, axis=1)
+
+    def stop(self) -> None:
+        """Give up what is under way."""
+        while self._under_way:
+            self._under_way.popleft()[1].stop()
+
+    def _tracks(self, windows: Iterable[Samples]) -> Samples:
+        tracks = [np.zeros((self._n_tracks, 0), np.float32)]
+        for window in windows:
+            self._under_way.append((window[0], self._separate(window)))
+            tracks.extend(self._stitched(self._at_once - 1))
+        return np.concatenate(tracks, axis=1)
+
+    def _stitched(self, left: int) -> Iterable[Samples]:
+        """What is ready once at most so many windows are left under way."""
+        while len(self._under_way) > left:
+            mixture, estimates = self._under_way[0]
+            tracks = self._stitcher.push(mixture, estimates.result()[0])
+            self._under_way.popleft()
+            yield self._joiner.push(tracks)
 
 
 class WindowSplitter:

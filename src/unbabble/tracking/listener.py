@@ -1,23 +1,23 @@
 """How many people talk in each frame, and whose voice it is: a trained listener (ONNX Runtime)."""
 
-import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.audio import Resampler
+from unbabble.audio import RATES_HZ, Resampler
 from unbabble.errors import ModelError
-from unbabble.inference.engine import load_graph
-from unbabble.inference.model_folder import BUNDLED, check_file
+from unbabble.inference.graph import Axes, Graph, interruptible
+from unbabble.inference.model_folder import check_file, find_folder, read_card
 
 Array = NDArray[np.float32]
 
 LISTENER = "listener.onnx"
 CARD = "listener.json"
-FOLDER = BUNDLED / "listener"
+LARGEST_VOICE = 4096  # numbers
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,23 @@ class ListenerFolder:
     checksums: dict[str, str]
 
 
-def open_listener(listener: str | Path | None = None) -> ListenerFolder:
-    """Check the folder of a listener; None, or its name: the one that comes with the package.
-
-    Raises ModelError where it is incomplete or damaged.
-    """
-    folder = FOLDER if listener is None else Path(listener)
-    if str(listener) == FOLDER.name and not folder.exists():
-        folder = FOLDER
+def open_listener(listener: str | Path = "listener") -> ListenerFolder:
+    """Find a listener by its name or folder and check that it is whole. Raises ModelError where it is not."""
+    folder = find_folder(listener, CARD)
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        checksums = {str(name): str(digest) for name, digest in card["checksums"].items()}
-        opened = ListenerFolder(folder, card, int(card["sample_rate"]), int(card["voice_size"]), checksums)
+        card = read_card(folder / CARD)
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: not a listener's folder: it has no {CARD}; make one with train-listener"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder / CARD}: damaged ({error}); get or train the listener again") from None
+    checksums = card.texts("checksums")
+    opened = ListenerFolder(
+        folder,
+        card.values,
+        card.whole_number("sample_rate", *RATES_HZ),
+        card.whole_number("voice_size", 1, LARGEST_VOICE),
+        checksums,
+    )
     check_file(folder / LISTENER, checksums, CARD)
     return opened
 
@@ -57,14 +56,16 @@ def open_listener(listener: str | Path | None = None) -> ListenerFolder:
 class Listener:
     """Hears in frames of 40 ms how many talk, and voices as directions in a space where talkers lie apart.
 
-    listener: a folder that ``unbabble train-listener`` has made; None: the one that comes with the package. Raises
-    ModelError where it is incomplete or damaged.
+    listener: name of a bundled one, or a folder that ``unbabble train-listener`` has made. Raises ModelError where it
+    is incomplete or damaged, or fails.
     """
 
-    def __init__(self, listener: str | Path | None = None) -> None:
+    def __init__(self, listener: str | Path = "listener") -> None:
         self.folder = open_listener(listener)
         self.sample_rate, self.voice_size = self.folder.sample_rate, self.folder.voice_size
-        self._graph = load_graph(self.folder.path / LISTENER)
+        frames = "rows", "frames"
+        outputs: dict[str, Axes] = {"counts": (*frames, 3), "voices": (*frames, self.voice_size)}
+        self._graph = Graph(self.folder.path / LISTENER, {"signals": ("rows", "samples")}, outputs)
 
     def __call__(self, signals: Array, sample_rate: int) -> tuple[Array, Array]:
         """Signals (rows, samples) at ``sample_rate`` Hz -> what is heard in each.
@@ -74,5 +75,5 @@ class Listener:
         """
         resampler = Resampler(sample_rate, self.sample_rate)
         low = np.concatenate([resampler.push(signals), resampler.finish()], axis=1)
-        counts, voices = self._graph.run(None, {"signals": low})
+        counts, voices = interruptible(partial(self._graph, {"signals": low}))
         return counts, voices

@@ -20,6 +20,7 @@ from unbabble.base.config import (
     settings,
 )
 from unbabble.errors import RecipeError
+from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S
 from unbabble.mixing.recipe import Mixtures, most_speakers, paper_mixtures
 from unbabble.networks.losses import LossConfig, SnrLoss
 from unbabble.networks.network import NetworkConfig
@@ -95,8 +96,16 @@ class ModelConfig:
     version: str = "1"
     licence: str = "not stated"
     limits: str = "not stated"  # where it fails, in plain words
-    window_s: PositiveFloat = 8.0  # separated at once when the recording is longer
-    overlap_s: PositiveFloat = 2.0  # of neighbouring windows
+    window_s: Annotated[float, Field(ge=WINDOWS_S[0], le=WINDOWS_S[1])] = (
+        8.0  # separated at once, of longer recordings
+    )
+    overlap_s: Annotated[float, Field(ge=SHORTEST_OVERLAP_S)] = 2.0  # of neighbouring windows
+
+    @model_validator(mode="after")
+    def _overlapping(self) -> "ModelConfig":
+        if self.overlap_s > self.window_s / 2:
+            raise ValueError("overlap_s must be at most half of window_s")
+        return self
 
 
 @settings
