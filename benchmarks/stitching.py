@@ -14,12 +14,12 @@ activity of the tracks, without a collar, overlaps included.
 """
 
 import argparse
+import itertools
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import numpy as np
 from unbabble import Separator
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
-from unbabble.inference.windows import WindowJoiner, WindowSplitter
+from unbabble.inference.windows import Known, LongSeparation, Pending, Stitches
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Conversation, MixtureRecipe, SharedRecipe
 from unbabble.mixing.render import Mixture
@@ -38,7 +38,7 @@ from unbabble.tracking.stitch import Stitcher
 
 TALK = Conversation(long_pause_share=0.05, long_pause_s=(5.0, 60.0))
 BLOCK_S = 0.24  # six frames
-Window = tuple[np.ndarray, np.ndarray]  # mixture (samples,), estimates (estimates, samples)
+Separate = Callable[[np.ndarray], Pending]  # of a window (1, samples)
 
 
 class ByCorrelation:
@@ -70,8 +70,10 @@ def main() -> None:
         results: dict[str, list[dict[str, float]]] = {"oracle": [], "model": []}
         for number in range(count):
             drawn = mixer(number)
-            for name, estimate in (("oracle", oracle(drawn, number)), ("model", by_model(separator))):
-                results[name].append(measure(drawn, estimate, separator))
+            rate = separator.model.sample_rate
+            step = round(separator.window_s * rate) - round(separator.overlap_s * rate)
+            for name, separate in (("oracle", oracle(drawn, number, step)), ("model", separator.engine.submit)):
+                results[name].append(measure(drawn, separate, separator))
         for name, rows in results.items():
             mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
             figures.append({"minutes": minutes, "conversations": count, "windows": name, **mean})
@@ -111,65 +113,67 @@ def conversations(minutes: float, options: argparse.Namespace) -> Mixer:
     return Mixer(heard.speech, heard.noise, (SharedRecipe(1.0, recipe),), audio, options.seed)
 
 
-def oracle(drawn: Mixture, seed: int) -> Callable[[int, np.ndarray], np.ndarray]:
-    """The sources themselves, in any order, of the window that begins at a sample."""
-    rng = np.random.default_rng(seed)
-    return lambda start, mixture: drawn.sources[rng.permutation(2), start : start + mixture.shape[1]]
+def oracle(drawn: Mixture, seed: int, step: int) -> Separate:
+    """The sources themselves, in any order."""
+    rng, starts = np.random.default_rng(seed), itertools.count(0, step)
+
+    def separate(window: np.ndarray) -> Known:
+        start = next(starts)
+        return Known(drawn.sources[np.newaxis, rng.permutation(2), start : start + window.shape[1]])
+
+    return separate
 
 
-def by_model(separator: Separator) -> Callable[[int, np.ndarray], np.ndarray]:
-    return lambda _start, mixture: separator.engine(mixture)[0]
-
-
-def measure(
-    drawn: Mixture, estimate: Callable[[int, np.ndarray], np.ndarray], separator: Separator
-) -> dict[str, float]:
+def measure(drawn: Mixture, separate: Separate, separator: Separator) -> dict[str, float]:
     """Shares kept by both ways of stitching, and the parts of the diarization error rate where it can be had."""
     rate, overlap = drawn.plan.sample_rate, round(separator.overlap_s * drawn.plan.sample_rate)
-    windows = list(estimated(drawn.mixture, estimate, round(separator.window_s * rate), overlap))
     truth = speech_frames(drawn.dry_sources, rate)
+    estimates = Kept(separate)
     stitcher = Stitcher(2, rate, overlap, separator.listener)
     kept = {
-        "correlation": share_kept(joined(windows, ByCorrelation(overlap), overlap), drawn.sources, truth, rate),
-        "unbabble": share_kept(joined(windows, stitcher, overlap), drawn.sources, truth, rate),
+        "unbabble": share_kept(in_windows(drawn.mixture, estimates, stitcher, separator), drawn.sources, truth, rate)
     }
+    again = iter(estimates.kept)
+    by_correlation = in_windows(drawn.mixture, lambda _: next(again), ByCorrelation(overlap), separator)
+    kept["correlation"] = share_kept(by_correlation, drawn.sources, truth, rate)
     return kept | error_rate(turns_of(truth), stitcher.turns)
 
 
-def estimated(
-    mixture: np.ndarray, estimate: Callable[[int, np.ndarray], np.ndarray], window: int, overlap: int
-) -> Iterator[Window]:
-    splitter = WindowSplitter(window, overlap)
-    for number, piece in enumerate(splitter.push(mixture[np.newaxis]) + splitter.finish()):
-        yield piece[0], estimate(number * (window - overlap), piece)
+class Kept:
+    """Separates windows and keeps their estimates."""
+
+    def __init__(self, separate: Separate) -> None:
+        self._separate, self.kept = separate, list[Known]()
+
+    def __call__(self, window: np.ndarray) -> Known:
+        self.kept.append(Known(self._separate(window).result()))
+        return self.kept[-1]
 
 
-def joined(windows: Iterable[Window], stitcher: Any, overlap: int) -> Iterator[np.ndarray]:
-    joiner = WindowJoiner(overlap)
-    for mixture, estimates in windows:
-        yield joiner.push(stitcher.push(mixture, estimates))
-    yield joiner.finish(2)
+def in_windows(mixture: np.ndarray, separate: Separate, stitcher: Stitches, separator: Separator) -> np.ndarray:
+    """A mixture (samples,) at the model's rate in the windows of a separator -> two tracks (2, samples)."""
+    rate = separator.model.sample_rate
+    window, overlap = round(separator.window_s * rate), round(separator.overlap_s * rate)
+    separation = LongSeparation(window, overlap, separate, stitcher, n_tracks=2)
+    return np.concatenate([separation.push(mixture[np.newaxis]), separation.finish()], axis=1)
 
 
-def share_kept(tracks: Iterable[np.ndarray], sources: np.ndarray, truth: np.ndarray, rate: int) -> float:
+def share_kept(tracks: np.ndarray, sources: np.ndarray, truth: np.ndarray, rate: int) -> float:
     """The share of active time in which talkers are on their own tracks, for the better choice of tracks."""
     block = round(BLOCK_S * rate)
     frames = round(BLOCK_S / FRAME_S)
     active_s = np.zeros((len(sources), 2))  # by the track that holds more of the talker
-    total_s, n_done, held = 0.0, 0, np.zeros((2, 0), np.float32)
-    for piece in tracks:
-        held = np.concatenate([held, piece], axis=1)
-        while held.shape[1] >= block:
-            now, held = held[:, :block], held[:, block:]
-            alike = np.abs(sources[:, n_done * block : (n_done + 1) * block] @ now.T)
-            active = truth[:, n_done * frames : (n_done + 1) * frames].sum(1) * FRAME_S
-            total_s += active.sum()
-            first = alike[:, 0] > alike[:, 1]
-            active_s[:, 0] += active * first
-            active_s[:, 1] += active * (alike[:, 1] > alike[:, 0])
-            n_done += 1
+    total_s = 0.0
+    for number in range(tracks.shape[1] // block):
+        now = slice(number * block, (number + 1) * block)
+        alike = np.abs(sources[:, now] @ tracks[:, now].T)
+        active = truth[:, number * frames : (number + 1) * frames].sum(1) * FRAME_S
+        total_s += active.sum()
+        active_s[:, 0] += active * (alike[:, 0] > alike[:, 1])
+        active_s[:, 1] += active * (alike[:, 1] > alike[:, 0])
     return (
-        max(sum(active_s[talker, track] for talker, track in enumerate(p)) for p in permutations(range(2))) / total_s
+        max(sum(active_s[talker, track] for talker, track in enumerate(p)) for p in itertools.permutations(range(2)))
+        / total_s
     )
 
 

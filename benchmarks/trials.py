@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from figures import Scores
-from stitching import DER_PARTS, by_model, estimated, joined, measure
+from stitching import DER_PARTS, Kept, in_windows, measure
 
 from unbabble import Separator
 from unbabble.base.parallel import in_parallel
@@ -104,7 +104,7 @@ def nobody(drawn: Mixture, separator: Separator) -> Scores:
 
 def conversation(drawn: Mixture, separator: Separator) -> Scores:
     """What benchmarks/stitching.py measures of the model's estimates, put together by unbabble."""
-    kept = measure(drawn, by_model(separator), separator)
+    kept = measure(drawn, separator.engine.submit, separator)
     errors = {f"share_{name.replace(' ', '_')}": kept[name] for name in DER_PARTS if name in kept}
     return {"share_on_own_track": kept["unbabble"], **errors}
 
@@ -115,10 +115,10 @@ def separate(mixture: Samples, separator: Separator) -> tuple[Samples, Samples, 
     mixture: (samples,) at the model's rate; both separations: (2, samples). They share the work where the mixture
     is no longer than a window.
     """
-    rate = separator.model.sample_rate
-    window, overlap = round(separator.window_s * rate), round(separator.overlap_s * rate)
-    windows = list(estimated(mixture, by_model(separator), window, overlap))
-    network = windows[0][1] if len(windows) == 1 else separator.engine(mixture[np.newaxis])[0]
-    stitcher = Stitcher(2, rate, overlap, separator.listener)
-    tracks = np.concatenate(list(joined(windows, stitcher, overlap)), axis=1)
+    overlap = round(separator.overlap_s * separator.model.sample_rate)
+    stitcher = Stitcher(2, separator.model.sample_rate, overlap, separator.listener)
+    estimates = Kept(separator.engine.submit)
+    tracks = in_windows(mixture, estimates, stitcher, separator)
+    one = len(estimates.kept) == 1
+    network = estimates.kept[0].estimates[0] if one else separator.engine(mixture[np.newaxis])[0]
     return tracks, network, len({turn.speaker for turn in stitcher.turns})

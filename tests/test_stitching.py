@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbabble import Separator
-from unbabble.inference.windows import WindowJoiner, WindowSplitter
+from unbabble.inference.windows import Known, LongSeparation
 from unbabble.tracking.activity import FRAME_S, Turn, smooth, turns_of
 from unbabble.tracking.decide import likeliest
 from unbabble.tracking.stitch import Stitcher, mix, share_apart, spread
@@ -50,13 +50,15 @@ def talker(number, spans_s, length_s):
 def stitched(mixture, estimate, n_tracks=2, window_s=4.0, overlap_s=1.0):
     """Tracks of a mixture whose windows are estimated by ``estimate(start, stop)``, and the stitcher."""
     window, overlap = round(window_s * RATE), round(overlap_s * RATE)
-    splitter, joiner = WindowSplitter(window, overlap), WindowJoiner(overlap)
     stitcher = Stitcher(n_tracks, RATE, overlap, ToneListener())
-    tracks, start = [], 0
-    for piece in splitter.push(mixture[None]) + splitter.finish():
-        tracks.append(joiner.push(stitcher.push(piece[0], estimate(start, start + piece.shape[1]))))
-        start += window - overlap
-    return np.concatenate([*tracks, joiner.finish(n_tracks)], axis=1), stitcher
+    starts = itertools.count(0, window - overlap)
+
+    def separate(piece):
+        start = next(starts)
+        return Known(estimate(start, start + piece.shape[1])[np.newaxis])
+
+    separation = LongSeparation(window, overlap, separate, stitcher, n_tracks)
+    return np.concatenate([separation.push(mixture[np.newaxis]), separation.finish()], axis=1), stitcher
 
 
 def loss(track, source):

@@ -75,11 +75,12 @@ def separated_blocks(
 ) -> Iterator[Samples]:
     """Push a recording through a stream: blocks of (tracks, samples), as they are ready."""
     n_done = 0
-    for block in to_mono(recording.blocks, channel):
-        yield stream.push(block)
-        n_done += block.shape[1]
-        progress(n_done / recording.sample_rate, recording.duration_s)
-    yield stream.finish()
+    with stream:
+        for block in to_mono(recording.blocks, channel):
+            yield stream.push(block)
+            n_done += block.shape[1]
+            progress(n_done / recording.sample_rate, recording.duration_s)
+        yield stream.finish()
 
 
 @contextmanager
