@@ -15,13 +15,32 @@ from unbabble.base.config import parse_settings
 from unbabble.errors import ModelError
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import open_model
+from unbabble.networks.blocks.attention import AttentionConfig
+from unbabble.networks.blocks.conv import ConvConfig
+from unbabble.networks.blocks.dual_path import DualPathConfig
 from unbabble.networks.front_ends.tasnet import TasNetConfig
-from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.networks.network import (
+    MixedDesign,
+    MultiScaleDesign,
+    NetworkConfig,
+    ScaleConfig,
+    SeparationNetwork,
+    SisoOnlyDesign,
+)
 from unbabble.training import export
 from unbabble.training.export import export_model
 
 
-@pytest.mark.parametrize("design", [MixedDesign(1, 1), MixedDesign(2, 0), MixedDesign(0, 1), SisoOnlyDesign(1, 1)])
+SCALES = MultiScaleDesign(
+    (
+        ScaleConfig((ConvConfig(),), (ConvConfig(),)),
+        ScaleConfig((DualPathConfig(4), AttentionConfig(heads=2, hidden=8)), (DualPathConfig(4),)),
+    )
+)
+MIXED = [MixedDesign(1, 1), MixedDesign(2, 0), MixedDesign(0, 1)]
+
+
+@pytest.mark.parametrize("design", [*MIXED, SCALES, SisoOnlyDesign(1, 1), SisoOnlyDesign(1, 1, "estimate")])
 def test_every_design_runs_the_same_in_both_engines_on_any_batch_and_length(tmp_path, design):
     engine = Engine(open_model(exported(tmp_path / "model", design)))
     torch.manual_seed(0)

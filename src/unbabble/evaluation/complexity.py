@@ -4,6 +4,8 @@ Counted are matrix products and convolutions, those inside LSTMs and attention i
 and the product with the masks are not: together they are less than a hundredth.
 """
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,6 +37,8 @@ def macs_per_second(config: NetworkConfig, n_sources: int) -> float:
 def macs(network: SeparationNetwork, mixture: Tensor, n_sources: int) -> float:
     """Of separating one batch of mixtures (batch, samples)."""
     counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False), counter:  # whose LSTMs are not counted
-        network(mixture, n_sources)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of switching off what this machine does not have
+        with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False), counter:  # its LSTMs are not counted
+            network(mixture, n_sources)
     return counter.get_total_flops() / 2
