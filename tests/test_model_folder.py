@@ -30,7 +30,6 @@ from unbabble.networks.network import (
 from unbabble.training import export
 from unbabble.training.export import export_model
 
-
 SCALES = MultiScaleDesign(
     (
         ScaleConfig((ConvConfig(),), (ConvConfig(),)),
