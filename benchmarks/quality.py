@@ -14,7 +14,7 @@ writes the figures, --card puts them into the model's own card (docs/model-folde
     alone          one talker, clean and (--noise) in a room with noise; that room and noise with nobody talking
     conversations  those of benchmarks/stitching.py, clean and (--noise) in rooms with noise
 
-Recordings are separated as `unbabble separate` does, in windows and with the bundled listener; "network" is what the
+Recordings are separated as `unbabble separate` does, in windows and with the bundled diarizer; "network" is what the
 network gives for a whole mixture at once, as papers report. Each part is tried in a minute by --only NAME --count 4
 (conversations: --count 1 --minutes 0.5). Figures do not depend on --jobs.
 """
@@ -42,7 +42,7 @@ from unbabble.inference.model_folder import CARD, ModelFolder, open_model
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import CodecRecipe, MixtureRecipe, Overlap, SharedRecipe, TelephoneRecipe, read_mixtures
 from unbabble.sets.simulate import listed_plans
-from unbabble.tracking.listener import LISTENER, open_listener
+from unbabble.tracking.diarizer import GRAPH, open_diarizer
 
 Options = argparse.Namespace
 Rows = dict[str, Figures]  # by what is heard
@@ -58,7 +58,7 @@ CODED = {
 }
 ABOUT = (
     f"Means over recordings with {CONFIDENCE} % bootstrap intervals. dB: si_sdr, si_sdri of the tracks, separated as "
-    "unbabble separate does, in windows and with the bundled listener; network_si_sdr, network_si_sdri of what the "
+    "unbabble separate does, in windows and with the bundled diarizer; network_si_sdr, network_si_sdri of what the "
     "network gives for a whole mixture at once. Shares of 1: share_made_worse, si_sdri under 0; share_count_right, "
     "as many talkers are heard as talk."
 )
@@ -144,7 +144,7 @@ def chosen(options: Options) -> Iterator[str]:
 def put_into_card(figures: Figures, model: ModelFolder) -> None:
     """Parts that were not measured now stay as they were."""
     known = {**model.card.get("scores", {}), **figures}
-    about = f"{ABOUT} By unbabble {__version__}, listener {open_listener().checksums[LISTENER][:12]}."
+    about = f"{ABOUT} By unbabble {__version__}, diarizer {open_diarizer().checksums[GRAPH][:12]}."
     scores = {"about": about, **{name: known[name] for name in PARTS if name in known}}
     write_whole(model.path / CARD, as_json({**model.card, "scores": scores}).encode())
 

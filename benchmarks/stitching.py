@@ -33,7 +33,7 @@ from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Conversation, MixtureRecipe, SharedRecipe
 from unbabble.mixing.render import Mixture
 from unbabble.tracking.activity import FRAME_S, Turn, speech_frames, turns_of
-from unbabble.tracking.decide import best_order
+from unbabble.tracking.permutations import best_permutation
 from unbabble.tracking.stitch import Stitcher
 
 TALK = Conversation(long_pause_share=0.05, long_pause_s=(5.0, 60.0))
@@ -49,7 +49,7 @@ class ByCorrelation:
 
     def push(self, _mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
         if self.tail is not None:
-            estimates = estimates[list(best_order(self.tail, estimates[:, : self.overlap]))]
+            estimates = estimates[list(best_permutation(self.tail, estimates[:, : self.overlap]))]
         self.tail = estimates[:, -self.overlap :]
         return estimates
 
@@ -129,7 +129,7 @@ def measure(drawn: Mixture, separate: Separate, separator: Separator) -> dict[st
     rate, overlap = drawn.plan.sample_rate, round(separator.overlap_s * drawn.plan.sample_rate)
     truth = speech_frames(drawn.dry_sources, rate)
     estimates = Kept(separate)
-    stitcher = Stitcher(2, rate, overlap, separator.listener)
+    stitcher = Stitcher(2, rate, overlap, separator.diarizer)
     kept = {
         "unbabble": share_kept(in_windows(drawn.mixture, estimates, stitcher, separator), drawn.sources, truth, rate)
     }

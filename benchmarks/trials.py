@@ -116,7 +116,7 @@ def separate(mixture: Samples, separator: Separator) -> tuple[Samples, Samples, 
     is no longer than a window.
     """
     overlap = round(separator.overlap_s * separator.model.sample_rate)
-    stitcher = Stitcher(2, separator.model.sample_rate, overlap, separator.listener)
+    stitcher = Stitcher(2, separator.model.sample_rate, overlap, separator.diarizer)
     estimates = Kept(separator.engine.submit)
     tracks = in_windows(mixture, estimates, stitcher, separator)
     one = len(estimates.kept) == 1

@@ -52,7 +52,7 @@ def sidecar(folder: Path) -> dict:
 
 def heard(*tracks, turns=()):
     """Streams on which these tracks have speech."""
-    return mock.patch.multiple(Stream, heard=tracks, turns=turns)
+    return mock.patch.multiple(Stream, active_speakers=tracks, turns=turns)
 
 
 def test_a_track_on_which_nobody_is_heard_is_left_out(separate, mono, tmp_path):

@@ -150,7 +150,7 @@ def ctrl_c():
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals threads as POSIX does")
-@pytest.mark.parametrize("through", ["separator", "listener"])
+@pytest.mark.parametrize("through", ["separator", "diarizer"])
 def test_ctrl_c_ends_a_graph_that_never_ends(tiny_model, tmp_path, through, ctrl_c):
     model = with_graph(tiny_model, tmp_path / "model", endless())
     before = set(threading.enumerate())
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_a_graph_that_never_ends(tiny_model, tmp_path, through, ctrl
         graph = separator.engine._graphs["separator"]
         uses = {
             "separator": partial(separator, tone(1.0), 16000),
-            "listener": partial(interruptible, partial(graph, {"mixture": tone(1.0)[np.newaxis]})),  # as it is run
+            "diarizer": partial(interruptible, partial(graph, {"mixture": tone(1.0)[np.newaxis]})),  # as it is run
         }
         with pytest.raises(KeyboardInterrupt):
             uses[through]()

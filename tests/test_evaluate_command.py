@@ -87,7 +87,7 @@ def test_the_network_alone_is_scored_on_what_it_gives(tiny_model, small_set, tmp
     for (mixture, sources), result in zip((mixtures[number] for number in range(COUNT)), found.results, strict=True):
         expected = score(engine(mixture[None])[0], sources, mixture, RATE)
         assert result.scores["si_sdr"] == pytest.approx(expected["si_sdr"], abs=1e-3)
-    with pytest.raises(OutputError):  # other results than with the listener
+    with pytest.raises(OutputError):  # other results than with the diarizer
         evaluate(tiny_model, mixtures, tmp_path / "scores")
 
 

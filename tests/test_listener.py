@@ -217,8 +217,8 @@ def test_the_command_ends_with_a_listener_that_separation_can_use(trained, tiny_
     assert 0 < card["scores_on_validation_speakers"]["recall_1"] <= 1
     assert card["training"]["steps"] > 2
     assert card["training"]["settings"]["minutes"] == 0.06
-    separator = Separator(tiny_model, listener=run / "listener")
-    assert separator.listener.voice_size == 8
+    separator = Separator(tiny_model, diarizer=run / "listener")
+    assert separator.diarizer.embedding_size == 8
     assert separator(tone(3.0), 16000).shape == (2, 48000)
 
 
@@ -226,9 +226,9 @@ def test_a_result_by_another_listener_is_not_the_one_wanted(trained, tiny_model,
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
     command = ("separate", tmp_path / "a.wav", "--out", tmp_path / "out", "--model", tiny_model)
     assert run_here(*command).returncode == 0
-    one_line_error(run_here(*command, "--listener", trained[0] / "listener"), "is there already with other settings")
-    assert run_here(*command, "--listener", trained[0] / "listener", "--force").returncode == 0
-    again = run_here(*command, "--listener", trained[0] / "listener")
+    one_line_error(run_here(*command, "--diarizer", trained[0] / "listener"), "is there already with other settings")
+    assert run_here(*command, "--diarizer", trained[0] / "listener", "--force").returncode == 0
+    again = run_here(*command, "--diarizer", trained[0] / "listener")
     assert "was done before" in again.stderr
 
 
@@ -308,7 +308,7 @@ def test_a_wrong_recipe_is_explained(recipe, change, told):
 
 def test_the_recipe_of_the_bundled_listener_is_understood():
     recipe = read_recipe_of(ListenerRecipe, REPO / "recipes" / "listener.yaml")
-    card = json.loads((BUNDLED / "listener" / "listener.json").read_text())
+    card = json.loads((BUNDLED / "diarizer" / "listener.json").read_text())
     assert recipe.licence == card["licence"]
     assert recipe.data.description == card["training"]["data"]
     assert recipe.network == with_changes(recipe, [f"network={json.dumps(card['network'])}"]).network
@@ -337,10 +337,10 @@ def test_a_listener_that_onnx_runtime_computes_differently_is_refused(recipe, tm
     ],
 )
 def test_a_damaged_listener_is_refused_in_one_line(damage, told, tiny_model, tmp_path):
-    shutil.copytree(BUNDLED / "listener", tmp_path / "listener")
+    shutil.copytree(BUNDLED / "diarizer", tmp_path / "listener")
     damage(tmp_path / "listener")
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
     command = ("separate", tmp_path / "a.wav", "--out", tmp_path / "out", "--model", tiny_model)
-    one_line_error(run_here(*command, "--listener", tmp_path / "listener"), *told)
+    one_line_error(run_here(*command, "--diarizer", tmp_path / "listener"), *told)
     with pytest.raises(ModelError):
-        Separator(tiny_model, listener=tmp_path / "listener")
+        Separator(tiny_model, diarizer=tmp_path / "listener")

@@ -61,7 +61,7 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
     scores = open_model(model).card["scores"]
     about = scores.pop("about")
     assert "share_made_worse" in about
-    assert "listener" in about
+    assert "diarizer" in about
     assert json.loads((tmp_path / "figures.json").read_text()) == scores
 
     rows = {name: part["rows"] for name, part in scores.items()}
@@ -112,7 +112,7 @@ def test_recordings_are_separated_as_by_a_separator(benchmark, tiny_model, secon
     stream = separator.stream(RATE)
     expected = np.concatenate([stream.push(mixture), stream.finish()], axis=1)
     np.testing.assert_array_equal(tracks, expected)
-    assert n_heard == len(stream.heard)
+    assert n_heard == len(stream.active_speakers)
     np.testing.assert_array_equal(network, separator.engine(mixture[np.newaxis])[0])
 
 

@@ -65,19 +65,19 @@ def test_one_track_needs_no_network(request, model, monkeypatch):
 
 
 def test_the_names_of_bundled_models_mean_those_and_folders_have_a_path(tiny_model, tmp_path, monkeypatch):
-    """A separator and a listener are found by one rule."""
+    """A separator and a diarizer are found by one rule."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tiny_model, "default")
-    shutil.copytree(BUNDLED / "listener", "listener")
-    bundled = Separator("default", listener="listener")
-    assert (bundled.model.path, bundled.listener.folder.path) == (BUNDLED / "default", BUNDLED / "listener")
-    for model, listener in (("./default", "./listener"), (Path("default"), Path("listener"))):
-        own = Separator(model, listener=listener)
-        assert (own.model.path, own.listener.folder.path) == (Path("default"), Path("listener"))
+    shutil.copytree(BUNDLED / "diarizer", "diarizer")
+    bundled = Separator("default", diarizer="diarizer")
+    assert (bundled.model.path, bundled.diarizer.folder.path) == (BUNDLED / "default", BUNDLED / "diarizer")
+    for model, diarizer in (("./default", "./diarizer"), (Path("default"), Path("diarizer"))):
+        own = Separator(model, diarizer=diarizer)
+        assert (own.model.path, own.diarizer.folder.path) == (Path("default"), Path("diarizer"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    for wrong in ({"model": "listener"}, {"listener": "default"}, {"model": "nonesuch"}, {"listener": "nonesuch"}):
-        with pytest.raises(ModelError, match=r"no such model; give a model folder or one of: (default|listener)"):
+    for wrong in ({"model": "diarizer"}, {"diarizer": "default"}, {"model": "nonesuch"}, {"diarizer": "nonesuch"}):
+        with pytest.raises(ModelError, match=r"no such model; give a model folder or one of: (default|diarizer)"):
             Separator(**wrong)
 
 

@@ -1,4 +1,4 @@
-"""Who talks when, and tracks that keep their talkers: talkers here are tones, which a listener of its own knows."""
+"""Who talks when, and tracks that keep their talkers: talkers here are tones, which a diarizer of its own knows."""
 
 import itertools
 
@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from unbabble import Separator
 from unbabble.inference.windows import Known, LongSeparation
 from unbabble.tracking.activity import FRAME_S, Turn, smooth, turns_of
-from unbabble.tracking.decide import likeliest
-from unbabble.tracking.stitch import Stitcher, mix, share_apart, spread
-from unbabble.tracking.voices import Talkers, around, unit
+from unbabble.tracking.embeddings import Talkers, averaged, unit
+from unbabble.tracking.stitch import Stitcher, fraction_apart, mix, spread
+from unbabble.tracking.viterbi import viterbi
 
 FRAME = round(FRAME_S * RATE)
 TONES_HZ = (300.0, 1000.0, 2500.0)
 
 
-class ToneListener:
-    """Hears which tones sound in each frame: so many talk, and each voice is an axis."""
+class ToneDiarizer:
+    """Finds the tones in each frame: so many talk, and each embedding is an axis."""
 
-    sample_rate, voice_size = RATE, len(TONES_HZ)
+    sample_rate, embedding_size = RATE, len(TONES_HZ)
 
     def __call__(self, signals, sample_rate):
         n_frames = -(-signals.shape[1] // FRAME)
@@ -50,7 +50,7 @@ def talker(number, spans_s, length_s):
 def stitched(mixture, estimate, n_tracks=2, window_s=4.0, overlap_s=1.0):
     """Tracks of a mixture whose windows are estimated by ``estimate(start, stop)``, and the stitcher."""
     window, overlap = round(window_s * RATE), round(overlap_s * RATE)
-    stitcher = Stitcher(n_tracks, RATE, overlap, ToneListener())
+    stitcher = Stitcher(n_tracks, RATE, overlap, ToneDiarizer())
     starts = itertools.count(0, window - overlap)
 
     def separate(piece):
@@ -91,8 +91,8 @@ def test_three_talkers_keep_three_tracks():
     sources = np.stack([talker(number, one, 28.0) for number, one in enumerate(spans)])
     tracks, _ = stitched(sources.sum(0), in_any_order(sources), n_tracks=3)
     best = min(
-        max(loss(tracks[track], source) for track, source in zip(order, sources, strict=True))
-        for order in itertools.permutations(range(3))
+        max(loss(tracks[track], source) for track, source in zip(permutation, sources, strict=True))
+        for permutation in itertools.permutations(range(3))
     )
     assert best < 0.01
 
@@ -125,7 +125,7 @@ def test_one_track_has_everybody():
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 1000))
-def test_the_likeliest_path_is_the_best_of_all_paths(n_frames, n_states, seed):
+def test_the_viterbi_path_is_the_best_of_all_paths(n_frames, n_states, seed):
     rng = np.random.default_rng(seed)
     scores, costs = rng.standard_normal((n_frames, n_states)), rng.random((n_states, n_states))
 
@@ -134,19 +134,19 @@ def test_the_likeliest_path_is_the_best_of_all_paths(n_frames, n_states, seed):
         return sum(scores[frame, state] for frame, state in enumerate(path)) - changes
 
     best = max(map(score, itertools.product(range(n_states), repeat=n_frames)))
-    assert score(likeliest(scores, costs)) == pytest.approx(best)
+    assert score(viterbi(scores, costs)) == pytest.approx(best)
 
 
-def test_voices_are_averaged_over_the_speech_around_them():
-    voices, speech = np.eye(2, dtype=np.float32)[[0] * 50 + [1] * 50], np.ones(100, bool)
+def test_embeddings_are_averaged_over_the_speech_around_them():
+    embeddings, speech = np.eye(2, dtype=np.float32)[[0] * 50 + [1] * 50], np.ones(100, bool)
     speech[40:60] = False
-    heard = around(voices, speech)
-    np.testing.assert_allclose(heard[:20], voices[:20], atol=1e-6)
-    assert not heard[40:60].any()
-    np.testing.assert_allclose(np.linalg.norm(heard[60:], axis=1), 1, atol=1e-6)
+    found = averaged(embeddings, speech)
+    np.testing.assert_allclose(found[:20], embeddings[:20], atol=1e-6)
+    assert not found[40:60].any()
+    np.testing.assert_allclose(np.linalg.norm(found[60:], axis=1), 1, atol=1e-6)
 
 
-def test_a_newcomer_needs_a_voice_of_their_own():
+def test_a_newcomer_needs_an_embedding_of_their_own():
     rng = np.random.default_rng(0)
 
     def speech(axis, n_frames):
@@ -156,7 +156,7 @@ def test_a_newcomer_needs_a_voice_of_their_own():
     nobody = np.zeros((2, 0, 4), np.float32)
     alone = talkers.with_newcomers(speech(0, 100), rng.integers(2, size=100), nobody)
     assert alone.any(1).tolist() == [True, False]
-    talkers.hear(speech(0, 100), np.zeros(100, np.intp))
+    talkers.update(speech(0, 100), np.zeros(100, np.intp))
     both = talkers.with_newcomers(np.vstack([speech(0, 50), speech(2, 50)]), rng.integers(2, size=100), nobody)
     assert both[0] @ np.eye(4)[0] > 0.9
     assert both[1] @ np.eye(4)[2] > 0.9
@@ -165,14 +165,14 @@ def test_a_newcomer_needs_a_voice_of_their_own():
 def test_a_newcomer_may_sound_somewhat_like_somebody_known():
     known, newcomer = np.array([1, 0, 0, 0], np.float32), unit(np.array([1, 2, 0, 0], np.float32))  # cosine 0.45
     talkers = Talkers(2, 4)
-    talkers.hear(np.tile(known, (200, 1)), np.zeros(200, np.intp))
+    talkers.update(np.tile(known, (200, 1)), np.zeros(200, np.intp))
     found = talkers.with_newcomers(
         np.tile(newcomer, (150, 1)), np.zeros(150, np.intp), np.zeros((2, 0, 4), np.float32)
     )
     np.testing.assert_allclose(found, [known, newcomer], atol=1e-6)
 
 
-def test_turns_say_how_much_of_them_is_shared():
+def test_turns_state_their_overlap_ratio():
     talking = np.array([[1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0]], bool)
     assert turns_of(talking) == (
         Turn(0, 0.0, 4 * FRAME_S, 0.5),
@@ -199,7 +199,7 @@ def test_the_bundled_model_leaves_a_lone_voice_alone(voice):
     samples, rate = soundfile.read(REPO / "examples" / "voices" / voice / "two-talkers.flac", dtype="float32")
     stream = Separator().stream(rate)
     tracks = np.concatenate([stream.push(samples), stream.finish()], axis=1)
-    assert stream.heard == (0,)
+    assert stream.active_speakers == (0,)
     assert loss(tracks[0], samples) < 0.01
     assert not tracks[1].any()
 
@@ -207,7 +207,7 @@ def test_the_bundled_model_leaves_a_lone_voice_alone(voice):
 def test_estimates_are_apart_where_one_is_far_below_the_other():
     levels = np.array([[0.0, -50.0, 0.0, 0.0], [-60.0, 0.0, -5.0, 0.0]], np.float32).repeat(100, axis=1)
     one = np.arange(400) < 300
-    assert share_apart(levels, one) == pytest.approx((200 + 100) / (300 + 100))  # 4 s are believed beforehand
-    assert share_apart(levels, one & (np.arange(400) < 200)) == 1
-    assert share_apart(levels, np.zeros(400, bool)) == 1
-    assert share_apart(levels[:1], one) == 1
+    assert fraction_apart(levels, one) == pytest.approx((200 + 100) / (300 + 100))  # 4 s are believed beforehand
+    assert fraction_apart(levels, one & (np.arange(400) < 200)) == 1
+    assert fraction_apart(levels, np.zeros(400, bool)) == 1
+    assert fraction_apart(levels[:1], one) == 1

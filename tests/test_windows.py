@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbabble.inference.windows import WindowJoiner, WindowSplitter
-from unbabble.tracking.decide import best_order
+from unbabble.tracking.permutations import best_permutation
 
 
 def split(blocks, window, overlap):
@@ -44,4 +44,4 @@ def test_an_overlap_as_long_as_the_window_is_refused():
 
 
 def test_the_order_stays_where_the_overlap_is_silent():
-    assert best_order(np.zeros((3, 50), np.float32), np.zeros((3, 50), np.float32)) == (0, 1, 2)
+    assert best_permutation(np.zeros((3, 50), np.float32), np.zeros((3, 50), np.float32)) == (0, 1, 2)

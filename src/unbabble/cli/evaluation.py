@@ -22,7 +22,7 @@ def evaluate(
     speakers: Annotated[int | None, typer.Option(min=0, help="Only mixtures of so many speakers.")] = None,
     mixture: Annotated[str | None, typer.Option(help="Folder of mixtures in the set, such as mix_clean.")] = None,
     network_only: Annotated[
-        bool, typer.Option("--network-only", help="Score the network alone, without windows and listener.")
+        bool, typer.Option("--network-only", help="Score the network alone, without windows and diarizer.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress and no notices.")] = False,
 ) -> None:

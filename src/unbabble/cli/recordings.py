@@ -49,9 +49,10 @@ def separate(
     window_s: Annotated[float | None, typer.Option(help="Seconds separated at once.")] = None,
     overlap_s: Annotated[float | None, typer.Option(help="Seconds that windows share.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads, of all jobs together.")] = None,
-    listener: Annotated[
-        str, typer.Option(help="Network that hears who talks: a bundled one's name, or a folder.")
-    ] = "listener",
+    diarizer: Annotated[
+        str, typer.Option(help="Network that finds who talks when: a bundled one's name, or a folder.")
+    ] = "diarizer",
+    listener: Annotated[str | None, typer.Option(hidden=True)] = None,  # the old name of --diarizer
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table and no notices.")] = False,
 ) -> None:
     """Separate recordings: one track per talker, at the rate and length of the input.
@@ -75,7 +76,7 @@ def separate(
             overlap_s=overlap_s,
             jobs=jobs,
             threads=threads,
-            listener=listener,
+            diarizer=diarizer if listener is None else listener,
             raw=_raw_format(raw, rate, channels),
         )
         screen = Screen(quiet)

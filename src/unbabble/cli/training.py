@@ -64,7 +64,7 @@ def train_listener(
     max_minutes: MaxMinutes = None,
     resume: Resume = None,
 ) -> None:
-    """Train a network that hears who talks; ends with a folder for separate --listener."""
+    """Train a network that hears who talks; ends with a folder for separate --diarizer."""
     with extra("train-listener"):
         from unbabble.training.listener import train_listener as train_by
         from unbabble.training.listener_config import ListenerRecipe

@@ -24,14 +24,14 @@ from unbabble.evaluation.summary import Table, summarise
 from unbabble.inference.model_folder import ModelFolder, open_model
 from unbabble.inference.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
-from unbabble.tracking.listener import open_listener
+from unbabble.tracking.diarizer import open_diarizer
 
 
 @dataclass(frozen=True)
 class Judge:
     """Separates mixtures of a set by number, on one thread, and scores the estimates.
 
-    network_only: each mixture at once, as the network gives it, without windows and listener.
+    network_only: each mixture at once, as the network gives it, without windows and diarizer.
     """
 
     model: Path
@@ -131,8 +131,8 @@ def evaluate(
             f"{folder.sample_rate} Hz; leave --network-only out, or choose another set"
         )
     judge = Judge(folder.path, mixtures, tuple(metrics), network_only)
-    listener = None if network_only else open_listener().checksums
-    table = ResultTable(out, _origin(folder, listener, mixtures, metrics), columns(metrics))
+    diarizer = None if network_only else open_diarizer().checksums
+    table = ResultTable(out, _origin(folder, diarizer, mixtures, metrics), columns(metrics))
     there = table.read()
     missing = [number for number in numbers if mixtures.items[number].id not in there]
     with stage("mixtures") as progress:
@@ -165,7 +165,7 @@ def _chosen(mixtures: MixtureSet, model: ModelFolder, speakers: int | None, limi
 
 
 def _origin(
-    model: ModelFolder, listener: dict[str, str] | None, mixtures: MixtureSet, metrics: Sequence[str]
+    model: ModelFolder, diarizer: dict[str, str] | None, mixtures: MixtureSet, metrics: Sequence[str]
 ) -> dict[str, Any]:
     """What results depend on. Of the audio only the first and the last mixture are looked into."""
     facts = [
@@ -178,7 +178,7 @@ def _origin(
             digest.update(path.read_bytes())
     return {
         "model": {"name": model.name, "version": model.version, "checksums": model.card["checksums"]},
-        "listener": listener,
+        "listener": diarizer,
         "mixtures": digest.hexdigest()[:16],
         "metrics": list(metrics),
     }

@@ -13,7 +13,7 @@ from unbabble.files.naming import SIDECAR, Place, Template, free, same, track_of
 from unbabble.files.options import Options
 from unbabble.files.results import STAGE, tracks_listed
 from unbabble.inference.model_folder import ModelFolder
-from unbabble.tracking.listener import ListenerFolder
+from unbabble.tracking.diarizer import DiarizerFolder
 
 STDIN = "-"
 
@@ -45,9 +45,9 @@ class Job:
         except OSError:
             return 1
 
-    def decided(self, options: Options, model: ModelFolder, listener: ListenerFolder) -> dict[str, Any]:
+    def decided(self, options: Options, model: ModelFolder, diarizer: DiarizerFolder) -> dict[str, Any]:
         """All that decides what the result is, for the sidecar: where it is the same, so is the result."""
-        settings = {**options.deciding(model, listener), "channel": self.place.channel}
+        settings = {**options.deciding(model, diarizer), "channel": self.place.channel}
         if self.source is None or not self.source.is_file():  # comes once, and never the same
             return {"source": {"name": self.name, "read_ns": time.time_ns()}, "settings": settings}
         status = self.source.stat()

@@ -21,7 +21,7 @@ from unbabble.files.results import earlier_result, recover, unfinished
 from unbabble.inference.engine import usable_cores
 from unbabble.inference.model_folder import ModelFolder, open_model
 from unbabble.inference.separator import Separator
-from unbabble.tracking.listener import ListenerFolder, open_listener
+from unbabble.tracking.diarizer import DiarizerFolder, open_diarizer
 
 Tell = Callable[[int, float, float | None], None]
 """Told of a job, by its place in the list, how much is done and of how much."""
@@ -44,13 +44,13 @@ def run_jobs(jobs: Sequence[Job], options: Options, watch: Watch = unwatched_job
     together, ValueError for the window.
     """
     check_places(jobs, options.filename)
-    model, listener = open_model(options.model), open_listener(options.listener)
+    model, diarizer = open_model(options.model), open_diarizer(options.diarizer)
     model.n_tracks(options.n_sources)
     left = unfinished([job.place for job in jobs])
     known = {
         index: outcome
         for index, job in enumerate(jobs)
-        if (outcome := _settled(job, options, model, listener, left.get(job.place, []))) is not None
+        if (outcome := _settled(job, options, model, diarizer, left.get(job.place, []))) is not None
     }
     to_do = [job for index, job in enumerate(jobs) if index not in known]
     with watch(to_do) as tell, closing(_separate_all(to_do, options, tell)) as outcomes:
@@ -63,7 +63,7 @@ def run_jobs(jobs: Sequence[Job], options: Options, watch: Watch = unwatched_job
 
 
 def _settled(
-    job: Job, options: Options, model: ModelFolder, listener: ListenerFolder, stages: Sequence[Path]
+    job: Job, options: Options, model: ModelFolder, diarizer: DiarizerFolder, stages: Sequence[Path]
 ) -> Outcome | None:
     """What is known of a job before anything is separated: it cannot be done, or is done already."""
     if job.error is not None:
@@ -73,7 +73,7 @@ def _settled(
             recover(stage, job.place)
         if options.force or (job.source is not None and not os.path.exists(job.source)):
             return None
-        decided = job.decided(options, model, listener)
+        decided = job.decided(options, model, diarizer)
         earlier = earlier_result(job.place, decided, _planned(job.place, options, model))
     except UnbabbleError as error:
         return Outcome(job, error=error)

@@ -97,7 +97,7 @@ def opened(job: Job, options: Options) -> Iterator[Recording]:
 def _separate(job: Job, separator: Separator, options: Options, progress: Progress) -> dict[str, Any]:
     """Write tracks, activity and sidecar; returns the sidecar's content."""
     started = time.perf_counter()
-    decided = job.decided(options, separator.model, separator.listener.folder)
+    decided = job.decided(options, separator.model, separator.diarizer.folder)
     with opened(job, options) as recording, staged(job.place) as stage:
         stream = separator.stream(recording.sample_rate, options.n_sources, separator.engine.at_once)
         suffix = suffix_of(options.track_format)
@@ -105,8 +105,8 @@ def _separate(job: Job, separator: Separator, options: Options, progress: Progre
         with TrackWriter(paths, recording.sample_rate, options.track_format, recording.tags) as writer:
             for block in separated_blocks(recording, stream, job.channel, progress):
                 writer.write(block)
-            everyone, heard = tuple(range(stream.n_tracks)), stream.heard
-            kept = everyone if options.n_sources else heard
+            everyone, active = tuple(range(stream.n_tracks)), stream.active_speakers
+            kept = everyone if options.n_sources else active
             writer.drop(set(everyone) - set(kept))
         for index, path in zip(kept, paths, strict=False):  # those that are left count from 1
             with writing(path):
@@ -125,7 +125,7 @@ def _separate(job: Job, separator: Separator, options: Options, progress: Progre
             "overlap_s": separator.overlap_s,
             "seconds_taken": round(time.perf_counter() - started, 3),
             "gain": writer.gain,
-            "talkers_heard": len(heard),
+            "talkers_heard": len(active),
             "tracks": [
                 _track_entry(job.place, path.name, writer.peaks[index] * writer.gain)
                 for index, path in zip(kept, paths, strict=False)
@@ -150,7 +150,7 @@ def _turn_entry(speaker: str, turn: Turn) -> dict[str, Any]:
         "start_s": round(turn.start_s, 3),
         "end_s": round(turn.end_s, 3),
         "speaker": speaker,
-        "overlapped_share": round(turn.overlapped_share, 3),
+        "overlapped_share": round(turn.overlap_ratio, 3),
     }
 
 

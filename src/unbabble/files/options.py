@@ -1,6 +1,6 @@
 """What a user may choose."""
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -8,7 +8,8 @@ from unbabble.audio import RawFormat, TrackFormat
 from unbabble.files.naming import FILENAME, Template
 from unbabble.inference.model_folder import ModelFolder
 from unbabble.inference.separator import Separator
-from unbabble.tracking.listener import ListenerFolder
+from unbabble.tracking.diarizer import DEFAULT as DIARIZER
+from unbabble.tracking.diarizer import DiarizerFolder
 
 Format = Literal["wav", "flac"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -25,11 +26,11 @@ DEFAULT_BITS: dict[Format, int] = {"wav": 32, "flac": 24}
 class Options:
     """How recordings are separated and what is written: the flags of ``unbabble separate``.
 
-    model: a bundled model's name or a model folder; speakers: ``"auto"`` leaves out tracks on which nobody is
-    heard, a number gives that many; channel: ``"mix"`` averages all, a number (1 is the first) takes that one,
-    ``"each"`` separates every channel by itself; audio_format and bits: wav of 16, 24 or 32 (float), flac of 24;
+    model: a bundled model's name or a model folder; speakers: ``"auto"`` leaves out tracks without an
+    active speaker, a number gives that many; channel: ``"mix"`` averages all, a number (1 is the first) takes that
+    one, ``"each"`` separates every channel by itself; audio_format and bits: wav of 16, 24 or 32 (float), flac of 24;
     filename: where tracks go below the folder for the results, see ``Template``; activity: write who speaks when;
-    force: replace what lies there; window_s, overlap_s, listener: see ``Separator``; jobs: processes, which share
+    force: replace what lies there; window_s, overlap_s, diarizer: see ``Separator``; jobs: processes, which share
     ``threads``; raw: how to read standard input that has no header.
     Raises ValueError where one of them cannot be.
     """
@@ -47,9 +48,12 @@ class Options:
     jobs: int = 1
     threads: int | None = None
     raw: RawFormat | None = None
-    listener: str | Path = "listener"
+    diarizer: str | Path = DIARIZER
+    listener: InitVar[str | Path | None] = None  # the old name of diarizer
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, listener: str | Path | None) -> None:
+        if listener is not None:
+            object.__setattr__(self, "diarizer", listener)
         Template(self.filename)
         if self.audio_format not in FORMATS:
             raise ValueError(f"format {self.audio_format!r} is not one of {', '.join(FORMATS)}")
@@ -67,20 +71,20 @@ class Options:
 
     @property
     def n_sources(self) -> int | None:
-        """How many tracks are forced; None leaves it to what is heard."""
+        """How many tracks are forced; None leaves it to the active speakers."""
         return None if self.speakers == "auto" else self.speakers
 
     def separator(self, threads: int | None) -> Separator:
         """A separator as chosen. Raises ModelError; ValueError for the window."""
         return Separator(
-            self.model, window_s=self.window_s, overlap_s=self.overlap_s, threads=threads, listener=self.listener
+            self.model, window_s=self.window_s, overlap_s=self.overlap_s, threads=threads, diarizer=self.diarizer
         )
 
-    def deciding(self, model: ModelFolder, listener: ListenerFolder) -> dict[str, Any]:
+    def deciding(self, model: ModelFolder, diarizer: DiarizerFolder) -> dict[str, Any]:
         """All of them that decide what is written, for the sidecar."""
         return {
             "model": model.card["checksums"],
-            "listener": listener.checksums,
+            "listener": diarizer.checksums,
             "speakers": self.speakers,
             "format": self.track_format,
             "window_s": self.window_s,

@@ -18,7 +18,8 @@ from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S, open_model, portable
 from unbabble.inference.windows import Known, LongSeparation
 from unbabble.tracking.activity import Turn
-from unbabble.tracking.listener import Listener
+from unbabble.tracking.diarizer import DEFAULT as DIARIZER
+from unbabble.tracking.diarizer import Diarizer
 from unbabble.tracking.stitch import Stitcher
 
 Samples = NDArray[np.float32]
@@ -40,8 +41,10 @@ class Separator(AbstractContextManager["Separator"]):
         How much is separated at once, and what neighbouring windows share, in seconds; None: the model's.
     threads
         Windows separated side by side, each by a processor; None: one a core.
+    diarizer
+        The network that finds the active speakers: likewise.
     listener
-        The network that hears who talks: likewise.
+        Old name of ``diarizer``.
 
     Raises
     ------
@@ -62,7 +65,8 @@ class Separator(AbstractContextManager["Separator"]):
         window_s: float | None = None,
         overlap_s: float | None = None,
         threads: int | None = None,
-        listener: str | Path = "listener",
+        diarizer: str | Path = DIARIZER,
+        listener: str | Path | None = None,
     ) -> None:
         self.model = open_model(model)
         self.window_s = _in_range("window_s", self.model.window_s if window_s is None else window_s, WINDOWS_S)
@@ -74,7 +78,7 @@ class Separator(AbstractContextManager["Separator"]):
         if threads is not None and not (_is_whole(threads) and threads >= 1):
             raise ValueError(f"threads must be a whole number from 1, not {threads!r}")
         self._threads = threads
-        self.engine, self.listener = Engine(self.model, threads), Listener(listener)
+        self.engine, self.diarizer = Engine(self.model, threads), Diarizer(diarizer if listener is None else listener)
 
     def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: int | None = None) -> Samples:
         """Separate a recording that is in memory.
@@ -124,8 +128,8 @@ class Separator(AbstractContextManager["Separator"]):
         sample_rate
             8000 to 192000 Hz.
         n_sources
-            How many tracks to give; None: as many as the model was trained for, of which ``Stream.heard`` tells the
-            ones in which anybody talks.
+            How many tracks to give; None: as many as the model was trained for, of which ``Stream.active_speakers``
+            tells the ones in which anybody talks.
         at_once
             Windows separated side by side, each of which adds to the delay.
 
@@ -144,14 +148,14 @@ class Separator(AbstractContextManager["Separator"]):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        model, listener = (portable(folder) for folder in (self.model.path, self.listener.folder.path))
+        model, diarizer = (portable(folder) for folder in (self.model.path, self.diarizer.folder.path))
         settings = {"window_s": self.window_s, "overlap_s": self.overlap_s, "threads": self._threads}
-        return _separator, (model, listener, settings)
+        return _separator, (model, diarizer, settings)
 
 
-def _separator(model: str | Path, listener: str | Path, settings: dict[str, Any]) -> Separator:
+def _separator(model: str | Path, diarizer: str | Path, settings: dict[str, Any]) -> Separator:
     """One that has been pickled or copied."""
-    return Separator(model, listener=listener, **settings)
+    return Separator(model, diarizer=diarizer, **settings)
 
 
 class Stream(AbstractContextManager["Stream"]):
@@ -186,7 +190,7 @@ class Stream(AbstractContextManager["Stream"]):
         self._to_model = Resampler(self.sample_rate, model.sample_rate)
         self._from_model = Resampler(model.sample_rate, self.sample_rate)
         window, overlap = (round(length * model.sample_rate) for length in (separator.window_s, separator.overlap_s))
-        self._stitcher = Stitcher(self.n_tracks, model.sample_rate, overlap, separator.listener)
+        self._stitcher = Stitcher(self.n_tracks, model.sample_rate, overlap, separator.diarizer)
         submit = partial(separator.engine.submit, n_sources=self.n_tracks) if self.n_tracks > 1 else _as_it_is
         self._separation = LongSeparation(window, overlap, submit, self._stitcher, self.n_tracks, at_once)
         self._n_in = self._n_out = 0
@@ -240,7 +244,7 @@ class Stream(AbstractContextManager["Stream"]):
         return np.concatenate([fitted, missing], axis=1)
 
     @property
-    def heard(self) -> tuple[int, ...]:
+    def active_speakers(self) -> tuple[int, ...]:
         """The tracks (0-based) in which somebody talks, as far as tracks have come back."""
         return tuple(sorted({turn.speaker for turn in self.turns}))
 

@@ -1,1 +1,1 @@
-"""Same talker, same track: who talks when, and which estimate is whose."""
+"""Same talker, same track: diarization, and the permutation of the estimates."""

@@ -17,16 +17,16 @@ SHORTEST_S = 0.1
 
 @dataclass(frozen=True)
 class Turn:
-    """A stretch of one talker's speech. speaker: 0-based; overlapped_share: of its time, while others talk too."""
+    """A stretch of one talker's speech. speaker: 0-based; overlap_ratio: of its time, in which others talk too."""
 
     speaker: int
     start_s: float
     end_s: float
-    overlapped_share: float
+    overlap_ratio: float
 
 
 def speech_frames(signals: NDArray[np.float32], sample_rate: int) -> Frames:
-    """Where talkers that were recorded by themselves are heard: (talkers, samples) -> (talkers, frames of 40 ms).
+    """Speech activity of talkers that were recorded apart: (talkers, samples) -> (talkers, frames of 40 ms).
 
     A frame is speech that is at most 40 dB below the talker's loud ones; short gaps are filled, clicks left out.
     """
@@ -55,7 +55,7 @@ def smooth(frames: Frames, gap_s: float = LONGEST_GAP_S, shortest_s: float = SHO
 
 
 def runs(frames: Frames) -> list[tuple[int, int]]:
-    """[start, stop) of every unbroken stretch of True, in order."""
+    """[start, stop) of every unbroken stretch of True, in permutation."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]]).astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 

@@ -6,93 +6,91 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbabble.tracking.activity import FRAME_S, Turn, frame_power, smooth, turns_of
-from unbabble.tracking.decide import (
-    SEVERAL,
-    SILENT,
-    Decision,
-    Evidence,
-    Weights,
-    agreement_of,
-    decide,
-    orders_to_try,
-)
-from unbabble.tracking.listener import Listener
-from unbabble.tracking.voices import Talkers, around, turned
+from unbabble.tracking.diarizer import Diarizer
+from unbabble.tracking.embeddings import Talkers, averaged, updated
+from unbabble.tracking.permutations import candidate_permutations, correlation_by_frame
+from unbabble.tracking.viterbi import SEVERAL, SILENT, Assignment, Observations, Weights, decode
 
 Samples = NDArray[np.float32]
 Numbers = NDArray[np.intp]
 
 LOUDER_DB = 10.0  # by which one estimate is plainly louder than another,
 APART_DB = 20.0  # and so much that the other holds nothing of its talker
-BELIEVED_S = 4.0  # of speech, as if estimates had been apart in it: what is believed of them beforehand
+PRIOR_S = 4.0  # of speech, as if estimates had been apart in it
 KEPT_FRAMES = 2  # of silence beside speech
-ROUNDS = 2  # of deciding who talks, and hearing how they sound
+ROUNDS = 2  # of decoding, and of updating the embeddings by it
 
 
 class Stitcher:
     """Separated windows in, in order; tracks with one talker each, silent where that talker is silent, out.
 
-    In every frame a listener tells how many talk and whose voices they are. Where one talks, the mixture is
-    what that talker says, whatever the network made of it; where several do, estimates go to those whose voices
-    they have.
+    In every frame a diarizer counts the active speakers and gives embeddings. Where one is active, the mixture is
+    that talker's track, whatever the network made of it; where several are, estimates go to the talkers with the
+    most similar embeddings.
     overlap: samples that a window shares with the one before.
     """
 
     def __init__(
-        self, n_tracks: int, sample_rate: int, overlap: int, listener: Listener, weights: Weights | None = None
+        self, n_tracks: int, sample_rate: int, overlap: int, diarizer: Diarizer, weights: Weights | None = None
     ) -> None:
         self._sample_rate, self._frame = sample_rate, round(FRAME_S * sample_rate)
-        self._overlap, self._listener, self._weights = overlap, listener, weights or Weights()
-        self._talkers = Talkers(n_tracks, listener.voice_size)
-        self._tail = np.zeros((n_tracks, 0), np.float32)  # of the estimates of the window before, in their order
-        self._earlier = np.zeros(0, np.intp)  # what that window decided for the beginning of this one
-        self._n_samples = self._n_heard = 0  # of the recording, before the window and to its end
-        self._talking = np.zeros((n_tracks, 0), bool)
+        self._overlap, self._diarizer, self._weights = overlap, diarizer, weights or Weights()
+        self._talkers = Talkers(n_tracks, diarizer.embedding_size)
+        self._tail = np.zeros((n_tracks, 0), np.float32)  # of the permuted estimates of the window before
+        self._earlier = np.zeros(0, np.intp)  # active speakers by that window where it overlaps this one
+        self._n_samples = self._n_seen = 0  # of the recording, before the window and to its end
+        self._active = np.zeros((n_tracks, 0), bool)
 
     def push(self, mixture: Samples, estimates: Samples) -> Samples:
         """A window (samples,) and its estimates (estimates, samples) -> its tracks (n_tracks, samples)."""
-        voices, decision, talkers = self._decide(mixture, estimates)
+        embeddings, assignment, talkers = self._assign(mixture, estimates)
         known = np.asarray(talkers.any(1))
-        self._remember(voices, decision, known, estimates)
-        weights = weights_of(decision, known, len(estimates))
+        self._remember(embeddings, assignment, known, estimates)
+        weights = weights_of(assignment, known, len(estimates))
         return mix(weights, np.vstack([mixture, estimates]), self._frame)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """Who has talked when, by the start."""
-        talking = np.stack([smooth(row) for row in self._talking])
-        end_s = self._n_heard / self._sample_rate
-        return tuple(replace(turn, end_s=min(turn.end_s, end_s)) for turn in turns_of(talking))
+        """Who has talked when, in order of their start."""
+        active = np.stack([smooth(row) for row in self._active])
+        end_s = self._n_seen / self._sample_rate
+        return tuple(replace(turn, end_s=min(turn.end_s, end_s)) for turn in turns_of(active))
 
-    def _decide(self, mixture: Samples, estimates: Samples) -> tuple[Samples, Decision, Samples]:
-        """Voices (frames, voice), who talks, and the talkers' directions: each helps to find the other."""
+    def _assign(self, mixture: Samples, estimates: Samples) -> tuple[Samples, Assignment, Samples]:
+        """Embeddings (frames, embedding), assignment, and the talkers' embeddings: the last two refine each other."""
         n_frames = -(-mixture.size // self._frame)
-        heard, described = self._listener(np.vstack([mixture, estimates]), self._sample_rate)
-        counts, described = heard[0, :n_frames], described[:, :n_frames]
+        counts, described = self._diarizer(np.vstack([mixture, estimates]), self._sample_rate)
+        counts, described = counts[0, :n_frames], described[:, :n_frames]
         one, several = (counts.argmax(1) == count for count in (1, 2))
-        voices, of_estimates = around(described[0], one), np.stack([around(row, several) for row in described[1:]])
+        embeddings = averaged(described[0], one)
+        of_estimates = np.stack([averaged(row, several) for row in described[1:]])
         levels = levels_db(estimates, self._frame)
-        louder, apart = plainly_louder(levels), share_apart(levels, one)
-        orders = orders_to_try(self._tail, estimates)
-        agreement, earlier = agreement_of(self._tail, estimates, orders, self._frame), self._earlier[:n_frames]
-        talkers = self._talkers.with_newcomers(voices[one], louder[:, one].argmax(0), of_estimates[:, several])
+        louder, apart = plainly_louder(levels), fraction_apart(levels, one)
+        permutations = candidate_permutations(self._tail, estimates)
+        correlation = correlation_by_frame(self._tail, estimates, permutations, self._frame)
+        earlier = self._earlier[:n_frames]
+        talkers = self._talkers.with_newcomers(embeddings[one], louder[:, one].argmax(0), of_estimates[:, several])
         for _ in range(ROUNDS):
-            evidence = Evidence(counts, voices, of_estimates, louder, apart, orders, agreement, earlier, talkers)
-            decision = decide(evidence, self._weights)
-            talkers = turned(talkers, voices, decision.who)
-        return voices, decision, talkers
+            seen = Observations(
+                counts, embeddings, of_estimates, louder, apart, permutations, correlation, earlier, talkers
+            )
+            assignment = decode(seen, self._weights)
+            talkers = updated(talkers, embeddings, assignment.active)
+        return embeddings, assignment, talkers
 
-    def _remember(self, voices: Samples, decision: Decision, known: NDArray[np.bool_], estimates: Samples) -> None:
+    def _remember(
+        self, embeddings: Samples, assignment: Assignment, known: NDArray[np.bool_], estimates: Samples
+    ) -> None:
         first = round(self._n_samples / self._frame)
-        new = round(self._overlap / 2 / self._frame) if first else 0  # frames before are the last window's to decide
-        self._talkers.hear(voices[new:], decision.who[new:])
-        talking = decision.who == np.arange(len(known))[:, None]
-        talking |= known[:, None] & (decision.who == SEVERAL)
-        self._talking = np.concatenate([self._talking[:, : first + new], talking[:, new:]], axis=1)
+        new = round(self._overlap / 2 / self._frame) if first else 0  # frames before are the last window's
+        self._talkers.update(embeddings[new:], assignment.active[new:])
+        active = assignment.active == np.arange(len(known))[:, None]
+        active |= known[:, None] & (assignment.active == SEVERAL)
+        self._active = np.concatenate([self._active[:, : first + new], active[:, new:]], axis=1)
         step = max(0, estimates.shape[1] - self._overlap)
-        self._tail = estimates[decision.orders[-1], step:]
-        self._earlier = decision.who[round(step / self._frame) :]
-        self._n_heard = self._n_samples + estimates.shape[1]
+        self._tail = estimates[assignment.permutations[-1], step:]
+        self._earlier = assignment.active[round(step / self._frame) :]
+        self._n_seen = self._n_samples + estimates.shape[1]
         self._n_samples += step
 
 
@@ -109,38 +107,38 @@ def plainly_louder(levels: Samples) -> Samples:
     return np.asarray(((levels - loudest_other) / LOUDER_DB).clip(-1, 1), np.float32)
 
 
-def share_apart(levels: Samples, one: NDArray[np.bool_]) -> float:
-    """In how much of the speech estimates are apart: levels (estimates, frames) in dB, one (frames,)."""
+def fraction_apart(levels: Samples, one: NDArray[np.bool_]) -> float:
+    """Fraction of the speech in which estimates are apart: levels (estimates, frames) in dB, one (frames,)."""
     if len(levels) == 1:
         return 1.0
     second, first = np.sort(levels, axis=0)[-2:]
-    believed = BELIEVED_S / FRAME_S
+    prior = PRIOR_S / FRAME_S
     n_apart = np.count_nonzero((first - second >= APART_DB) & one)
-    return (n_apart + believed) / (np.count_nonzero(one) + believed)
+    return (n_apart + prior) / (np.count_nonzero(one) + prior)
 
 
-def weights_of(decision: Decision, known: NDArray[np.bool_], n_estimates: int) -> Samples:
-    """What each track takes of the mixture, the first signal, and of the estimates: (tracks, 1 + estimates, frames).
+def weights_of(assignment: Assignment, known: NDArray[np.bool_], n_estimates: int) -> Samples:
+    """Weights of the mixture, the first signal, and the estimates in each track: (tracks, 1 + estimates, frames).
 
     known: the tracks that have a talker.
     """
-    n_frames, n_tracks = decision.orders.shape
+    n_frames, n_tracks = assignment.permutations.shape
     weights = np.zeros((n_tracks, 1 + n_estimates, n_frames), np.float32)
-    frames, who = np.arange(n_frames), spread(decision.who)
+    frames, active = np.arange(n_frames), spread(assignment.active)
     for track in np.flatnonzero(known):
-        alone = who == track
-        estimated = (who == SEVERAL) | (alone & decision.steady)
+        alone = active == track
+        estimated = (active == SEVERAL) | (alone & assignment.steady)
         weights[track, 0] = alone & ~estimated
-        weights[track, 1 + decision.orders[:, track], frames] = estimated
+        weights[track, 1 + assignment.permutations[:, track], frames] = estimated
     return weights
 
 
-def spread(who: Numbers) -> Numbers:
+def spread(active: Numbers) -> Numbers:
     """Speech that begins a little earlier and ends a little later, so that its soft edges are kept."""
     for _ in range(KEPT_FRAMES):
-        before, after = np.append(SILENT, who[:-1]), np.append(who[1:], SILENT)
-        who = np.where(who != SILENT, who, np.where(before != SILENT, before, after))
-    return who
+        before, after = np.append(SILENT, active[:-1]), np.append(active[1:], SILENT)
+        active = np.where(active != SILENT, active, np.where(before != SILENT, before, after))
+    return active
 
 
 def mix(weights: Samples, signals: Samples, frame: int) -> Samples:

@@ -14,8 +14,7 @@ from unbabble.base.output import whole_folder, writing
 from unbabble.errors import ModelError
 from unbabble.inference.model_folder import WEIGHTS, check_file, checksum
 from unbabble.networks.listener import Listener, ListenerConfig
-from unbabble.tracking.listener import CARD, LISTENER, open_listener
-from unbabble.tracking.listener import Listener as ListenerInUse
+from unbabble.tracking.diarizer import CARD, GRAPH, Diarizer, open_diarizer
 from unbabble.training.export import CHECKED_LENGTHS_S, Axes, export_graph, refuse_difference, training_facts
 from unbabble.training.listener_config import ListenerRecipe
 
@@ -35,10 +34,10 @@ def export_listener(
     axes: Axes = {"signals": {0: "rows", 1: "samples"}, "counts": frames, "voices": frames}
     with whole_folder(folder) as beside, writing(folder):
         signals = torch.randn(1, recipe.network.sample_rate)
-        export_graph(network, (signals,), beside / LISTENER, axes, outputs=("counts", "voices"))
+        export_graph(network, (signals,), beside / GRAPH, axes, outputs=("counts", "voices"))
         (beside / WEIGHTS).write_bytes(save(network.state_dict()))
         card = _card(recipe, scores, facts or {})
-        card["checksums"] = {name: checksum(beside / name) for name in (LISTENER, WEIGHTS)}
+        card["checksums"] = {name: checksum(beside / name) for name in (GRAPH, WEIGHTS)}
         (beside / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         check_listeners_agree(network, beside)
     return folder
@@ -50,7 +49,7 @@ def read_weights_of_listener(listener: str, network: ListenerConfig) -> dict[str
     listener: the bundled one's name, or a folder. Raises ModelError where the folder is incomplete or damaged, or its
     network another than ``network``.
     """
-    folder = open_listener(listener)
+    folder = open_diarizer(listener)
     if parse_settings(ListenerConfig, folder.card.get("network", {}), str(folder.path / CARD)) != network:
         raise ModelError(f"{folder.path}: has another network than the recipe; copy the card's into the recipe")
     path = folder.path / WEIGHTS
@@ -60,7 +59,7 @@ def read_weights_of_listener(listener: str, network: ListenerConfig) -> dict[str
 
 def check_listeners_agree(network: Listener, folder: Path) -> None:
     """Compare PyTorch with ONNX Runtime on random signals of three lengths; ModelError if they differ."""
-    in_use, rng, sample_rate = ListenerInUse(folder), np.random.default_rng(0), network.config.sample_rate
+    in_use, rng, sample_rate = Diarizer(folder), np.random.default_rng(0), network.config.sample_rate
     for rows, length_s in enumerate(CHECKED_LENGTHS_S, start=1):
         signals = rng.standard_normal((rows, int(length_s * sample_rate))).astype(np.float32)
         with torch.inference_mode():
