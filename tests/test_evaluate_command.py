@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import RATE, exported, run
 from test_sets_preview import Page
 from typer.testing import CliRunner
@@ -89,6 +90,15 @@ def test_the_network_alone_is_scored_on_what_it_gives(tiny_model, small_set, tmp
         assert result.scores["si_sdr"] == pytest.approx(expected["si_sdr"], abs=1e-3)
     with pytest.raises(OutputError):  # other results than with the diarizer
         evaluate(tiny_model, mixtures, tmp_path / "scores")
+
+
+def test_threads_of_the_caller_are_left_as_they_are(tiny_model, small_set, tmp_path):
+    torch.set_num_threads(2)
+    try:
+        evaluate(tiny_model, read_set(small_set), tmp_path / "scores", limit=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_the_page_is_whole_and_needs_nothing_else(tiny_model, small_set, tmp_path):

@@ -32,7 +32,7 @@ from unbabble.training.config import DataConfig, read_recipe, with_changes, with
 from unbabble.training.data import load_data, split_corpora
 from unbabble.training.datasets import FreshSampler
 from unbabble.training.fit import export_run, train
-from unbabble.training.schedules import CosineSchedule, Moment
+from unbabble.training.schedules import CosineSchedule, Moment, TrapezoidSchedule
 from unbabble.training.task import SeparationTask
 
 
@@ -97,6 +97,15 @@ def test_a_resumed_run_counts_the_minutes_it_had(run):
     task.on_train_start()
     task.on_train_batch_end()
     assert task.minutes == pytest.approx(7.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("epoch_size", "accumulate", "n_steps"), [(12, 2, 4), (11, 1, 4), (3, 1, 2)])
+def test_the_schedule_ends_with_the_last_step(tmp_path, monkeypatch, epoch_size, accumulate, n_steps):
+    progress = []
+    monkeypatch.setattr(TrapezoidSchedule, "factor_at", lambda _, now: progress.append(now.progress) or 1.0)
+    sizes = {"batch_size": 4, "epoch_size": epoch_size, "accumulate": accumulate, "valid_size": 2}
+    train(short_recipe(max_epochs=2, schedule=TrapezoidSchedule(), **sizes), tmp_path / "run")
+    assert progress == [step / n_steps for step in range(n_steps + 1)]
 
 
 def test_loaders_can_be_sent_to_workers_on_any_system(tmp_path):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ class Judge:
 
     @cached_property
     def _separator(self) -> Separator:
-        torch.set_num_threads(1)  # this is one of many processes, each of which has a core
+        if parent_process() is not None:  # one of many processes, each of which has a core
+            torch.set_num_threads(1)
         return Separator(self.model, threads=1)
 
     def _facts(self, item: MixtureFiles, sources: Samples) -> dict[str, Any]:

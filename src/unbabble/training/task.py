@@ -100,8 +100,8 @@ class SeparationTask(lightning.LightningModule):
     def progress(self) -> float:
         """Part of the run that is over, 0 to 1: by epochs or by minutes, whichever is further."""
         config = self.config
-        steps = config.max_epochs * max(1, config.epoch_size // (config.batch_size * config.accumulate))
-        by_steps = self.global_step / steps
+        batches = max(1, config.epoch_size // config.batch_size)
+        by_steps = self.global_step / (config.max_epochs * math.ceil(batches / config.accumulate))
         if config.max_minutes is None:
             return min(1.0, by_steps)
         return min(1.0, max(by_steps, self.minutes / config.max_minutes))
