@@ -113,3 +113,18 @@ def streamed(samples, rate, codec, container) -> bytes:
     pipe = Unseekable()
     encode(pipe, samples, rate, codec, container=container)
     return pipe.getvalue()
+
+
+# Texts that have FFmpeg open other files or the network, whatever the file is called.
+LEADING_ELSEWHERE = {
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+    "rtsp": "RTSPtextRTSP://127.0.0.1:9/x\n",
+    "concat": "ffconcat version 1.0\nfile '{target}'\n",
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n",
+    "hls,http": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n",
+    "dash": '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" mediaPresentationDuration="PT1S" '
+    'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" type="static"><Period><AdaptationSet mimeType="audio/mp4">'
+    '<Representation id="1" bandwidth="1"><BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period>'
+    "</MPD>",
+    "imf": '<?xml version="1.0"?>\n<CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016"/>\n',
+}

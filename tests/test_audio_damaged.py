@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from audio_files import encode, write_format
+from audio_files import LEADING_ELSEWHERE, encode, write_format
 from conftest import tone
 
-from unbabble.audio import open_recording, read_mono
+from unbabble.audio import ffmpeg, open_recording, read_mono
 from unbabble.errors import AudioError
 
 CUT = [
@@ -132,12 +132,17 @@ def test_a_video_without_sound_is_refused(tmp_path):
     assert "holds no sound" in told(path)
 
 
-def test_nothing_that_a_file_names_is_opened(tmp_path):
-    """A playlist would have FFmpeg read other files, or the network."""
-    secret = write_format(tmp_path, "video.ts", tone(1.0, 48000), 48000)
-    playlist = tmp_path / "list.wav"
-    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n")
-    assert "not audio" in told(playlist)
+@pytest.mark.parametrize("every_format", [False, True])  # each of the two walls stands by itself
+@pytest.mark.parametrize("kind", LEADING_ELSEWHERE)
+def test_nothing_that_a_file_names_is_opened(tmp_path, monkeypatch, kind, every_format):
+    """Neither another file nor the network: a session description would bind ports and wait for sound."""
+    if every_format:
+        monkeypatch.setattr(ffmpeg, "FORMATS", ",".join(av.formats_available))
+    target = write_format(tmp_path, "video.ts", tone(1.0, 48000), 48000)
+    path = tmp_path / "list.wav"
+    path.write_text(LEADING_ELSEWHERE[kind].replace("{target}", str(target)))
+    message = told(path)
+    assert "not audio" in message or "no sound" in message
 
 
 @pytest.mark.parametrize("name", ["16.wav", "16.flac", "raw.aac", "speech.mp3", "vorbis.ogg", "speech.mp2"])

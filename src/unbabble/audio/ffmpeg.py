@@ -1,7 +1,7 @@
 """Everything else: FFmpeg's decoders by PyAV, from a file or a pipe.
 
-Only the sound is decoded: no codec of pictures ever runs, and nothing that a file names is opened (playlists would
-have FFmpeg read other files, or the network).
+Only the sound is decoded: no codec of pictures ever runs. Nothing that a file names is opened: neither other files
+(playlists) nor the network (session descriptions, which bind ports by themselves).
 """
 
 import re
@@ -25,6 +25,12 @@ FFMPEG_ERRORS = (FFmpegError, OSError, ValueError, EOFError)
 STATING = frozenset(
     {"wav", "w64", "flac", "aiff", "au", "caf", "tta", "wv", "ape", "avi", "asf", "matroska,webm", "mp3"}
     | {"mov,mp4,m4a,3gp,3g2,mj2"}
+)
+# Containers of recordings: none that leads elsewhere (sdp, rtsp, hls, dash, concat), no pictures, no games.
+FORMATS = (
+    "aac,ac3,ac4,act,aiff,amr,amrnb,amrwb,ape,asf,ast,au,avi,caf,dsf,dss,dts,dtshd,dv,eac3,flac,flv,gsm,gxf,iff,ircam,"
+    "loas,matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nsv,nut,ogg,oma,paf,pvf,qcp,rm,rso,sbc,sds,shn,"
+    "sox,spdif,svs,tak,truehd,tta,voc,vqf,w64,wav,wsd,wtv,wv,wve,xwma"
 )
 MATROSKA_DURATION = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)")
 SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
@@ -71,7 +77,11 @@ def count_packets(path: Path) -> float:
 
 
 def _container(file: Any) -> Any:
-    options = {"codec_whitelist": _audio_decoders()}
+    options = {
+        "codec_whitelist": _audio_decoders(),
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "none",  # of FFmpeg's own: what PyAV reads from is no protocol
+    }
     return av.open(file, mode="r", options=options, metadata_errors="replace", io_open=_refuse)
 
 
