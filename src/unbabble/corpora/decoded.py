@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from unbabble.audio import read_mono
 from unbabble.base.output import write_whole, writing
 from unbabble.base.progress import Progress, unwatched
 from unbabble.corpora.corpus import Corpus
+from unbabble.errors import AudioError
 
 Samples = NDArray[np.float32]
 
@@ -21,11 +23,12 @@ class DecodedAudio:
     folder: where decoded samples are kept as files, which are memory-mapped, so that processes share them and
     the next run finds them; None keeps them in memory. keep: how many to hold in memory at most (the oldest
     goes first); None keeps all. Raises AudioError where a file cannot be read, OutputError where the folder
-    cannot be written.
+    cannot be written. unreadable: why, of every such file that was asked for.
     """
 
     def __init__(self, sample_rate: int, folder: Path | None = None, keep: int | None = None) -> None:
         self.sample_rate, self.folder, self.keep = sample_rate, folder, keep
+        self.unreadable: dict[Path, AudioError] = {}
         self._held: dict[Path, NDArray[np.int16]] = {}
 
     def length(self, path: Path) -> int:
@@ -38,11 +41,15 @@ class DecodedAudio:
         return self._samples(path)[start:stop].astype(np.float32) / np.float32(32768)
 
     def load(self, corpus: Corpus, jobs: int = 4, progress: Progress = unwatched) -> None:
-        """Decode a whole corpus beforehand."""
+        """Decode a whole corpus beforehand; what cannot be read is in ``unreadable`` then."""
         paths = [recording.path for recording in corpus.recordings]
         with ThreadPoolExecutor(jobs) as pool:
-            for done, _ in enumerate(pool.map(self._samples, paths), start=1):
+            for done, _ in enumerate(pool.map(self._try, paths), start=1):
                 progress(done, len(paths))
+
+    def _try(self, path: Path) -> None:
+        with suppress(AudioError):
+            self._samples(path)
 
     def _samples(self, path: Path) -> NDArray[np.int16]:
         if self.folder is not None:
@@ -71,5 +78,11 @@ class DecodedAudio:
         return folder / f"{hashlib.sha256(repr(known).encode()).hexdigest()[:32]}.s16"
 
     def _decode(self, path: Path) -> NDArray[np.int16]:
-        samples = read_mono(path, self.sample_rate)
+        if path in self.unreadable:
+            raise self.unreadable[path]
+        try:
+            samples = read_mono(path, self.sample_rate)
+        except AudioError as error:
+            self.unreadable[path] = error
+            raise
         return (samples * 32767).round().clip(-32768, 32767).astype(np.int16)

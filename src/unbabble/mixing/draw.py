@@ -2,6 +2,7 @@
 
 import fnmatch
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.corpora.decoded import DecodedAudio
-from unbabble.errors import CorpusError
+from unbabble.errors import AudioError, CorpusError
 from unbabble.mixing.bank import Rooms
 from unbabble.mixing.plan import Codec, Noise, Plan, Stretch, Talker, samples_given, samples_needed
 from unbabble.mixing.recipe import (
@@ -67,12 +68,16 @@ class Draw:
     def __call__(self, index: int) -> Plan:
         """Mixture number ``index``: the same for the same seed, whatever was drawn before.
 
-        Raises CorpusError where a speaker has nothing but silence, AudioError where a recording cannot be read.
+        Where a recording cannot be read, all is drawn anew. Raises CorpusError where a speaker has nothing but
+        silence, AudioError where hardly a recording can be read.
         """
         rng = np.random.default_rng([self.seed, index])
         parts = [part for part in self.mixtures if part.first <= index]
         shares = np.array([part.share for part in parts])
         recipe = parts[int(rng.choice(len(parts), p=shares / shares.sum()))].recipe
+        for _ in range(TRIES - 1):
+            with suppress(AudioError):
+                return self._plan(recipe, rng)
         return self._plan(recipe, rng)
 
     def _plan(self, recipe: MixtureRecipe, rng: np.random.Generator) -> Plan:

@@ -1,7 +1,8 @@
 """Rooms and their impulse responses by the image method (pyroomacoustics)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 
 import numpy as np
@@ -21,8 +22,10 @@ QUIET = 1e-8  # of the energy of a response: what is left of it when it is cut, 
 
 Response = NDArray[np.float32]  # (samples,)
 
-pyroomacoustics.constants.set("rir_hpf_enable", False)  # its high pass lets sound arrive before it is made
-pyroomacoustics.constants.set("num_threads", 1)  # sums in another order differ in the last bits
+SETTINGS = {
+    "rir_hpf_enable": False,  # its high pass lets sound arrive before it is made
+    "num_threads": 1,  # sums in another order differ in the last bits
+}
 
 
 def draw_room(recipe: RoomRecipe, n_positions: int, rng: np.random.Generator) -> Room:
@@ -80,10 +83,25 @@ def _responses(room: Room, sample_rate: int, absorption: float, max_order: int) 
     shoebox.add_microphone(room.microphone_m)
     for source in room.sources_m:
         shoebox.add_source(source)
-    shoebox.compute_rir()
+    with _settings():
+        shoebox.compute_rir()
     high_pass = butter(2, LOWEST_HZ, "highpass", fs=sample_rate, output="sos")
     lead = pyroomacoustics.constants.get("frac_delay_length") // 2  # of its filter between samples
     return tuple(_without_silence(sosfilt(high_pass, one[lead:])) for one in shoebox.rir[0])
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Of the library, which keeps them for the whole process: set, and set back."""
+    constants = pyroomacoustics.constants
+    before = {name: constants.get(name) for name in SETTINGS}
+    try:
+        for name, value in SETTINGS.items():
+            constants.set(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            constants.set(name, value)
 
 
 def _without_silence(response: NDArray[np.float64]) -> Response:

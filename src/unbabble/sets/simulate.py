@@ -62,7 +62,7 @@ def simulate(
     written = []
     if count:
         with stage("mixtures") as progress:
-            written.append(write_set(plans.first(count), render, out, audio_format, dry, jobs, progress))
+            written.append(write_set(plans.first(count), render, out, audio_format, dry, jobs, progress, notice))
     if preview:
         written.append(_show(plans.first(preview), render, out / PREVIEW))
     return written

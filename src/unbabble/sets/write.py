@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from unbabble.base.output import UNFINISHED, whole_folder, write_whole, writing
 from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import Progress, unwatched
 from unbabble.corpora.corpus import Corpus
-from unbabble.errors import OutputError
+from unbabble.errors import AudioError, CorpusError, OutputError
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
 from unbabble.mixing.signals import Samples
@@ -49,7 +50,11 @@ class Plans:
 
 @dataclass(frozen=True)
 class SetWriter:
-    """Renders one plan and writes its folder, unless it is there."""
+    """Renders one plan and writes its folder, unless it is there.
+
+    Returns a line for each recording that could not be read so far in this process: those are not drawn, and a plan
+    of a list that needs one is left out.
+    """
 
     plans: Plans
     render: Renderer
@@ -57,11 +62,14 @@ class SetWriter:
     suffix: str
     dry: bool
 
-    def __call__(self, index: int) -> None:
+    def __call__(self, index: int) -> tuple[str, ...]:
         name = self.plans.names[index]
-        if (self.out / name).is_dir():
-            return
-        plan = self.plans.plan_of(index)
+        if not (self.out / name).is_dir():
+            with suppress(AudioError):
+                self._write(name, self.plans.plan_of(index))
+        return tuple(" ".join(str(error).split()) for error in self.render.audio.unreadable.values())
+
+    def _write(self, name: str, plan: Plan) -> None:
         signals = _signals(self.render(plan), self.dry)
         files = {kind: f"{name}/{kind}.{self.suffix}" for kind in signals}
         with whole_folder(self.out / name) as folder:
@@ -82,6 +90,7 @@ def write_set(
     dry: bool = False,
     jobs: int = 1,
     progress: Progress = unwatched,
+    notice: Callable[[str], None] = lambda _text: None,
 ) -> Path:
     """Write mixtures and their truths, one folder each, and a manifest of them.
 
@@ -89,16 +98,28 @@ def write_set(
     ``dry`` also the signals before the room) and its facts, whole or not at all. Names that are there already
     stay as they are, so that a stopped run can go on; a folder of another origin is refused. Returns the path
     of ``manifest.jsonl``, one object a line; ``manifest.csv`` holds the same facts as a table. The result does
-    not depend on ``jobs``. Raises CorpusError, AudioError, OutputError.
+    not depend on ``jobs``. Recordings that cannot be read are told to ``notice`` and left out. Raises CorpusError, at
+    the end, where mixtures could not be made for that; OutputError.
     """
     _begin(out, plans.names, {**plans.origin, "format": audio_format, "dry": dry})
     _check_space(plans, out, dry)
     writer = SetWriter(plans, render, out, audio_format, dry)
-    for done, _ in enumerate(in_parallel(writer, range(len(plans.names)), jobs), start=1):
+    told: set[str] = set()
+    for done, unreadable in enumerate(in_parallel(writer, range(len(plans.names)), jobs), start=1):
+        for line in unreadable:
+            if line not in told:
+                notice(f"left out: {line}")
+        told.update(unreadable)
         progress(done, len(plans.names))
-    rows = [json.loads((out / name / FACTS).read_text(encoding="utf-8")) for name in plans.names]
+    made = {name: None for name in plans.names if (out / name).is_dir()}
+    rows = [json.loads((out / name / FACTS).read_text(encoding="utf-8")) for name in made]
     write_whole(out / TABLE, _table(rows).encode())
     write_whole(out / MANIFEST, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    if missing := [name for name in plans.names if name not in made]:
+        raise CorpusError(
+            f"{out}: {len(missing)} of {len(plans.names)} mixtures are left out, {missing[0]} the first, because "
+            f"recordings cannot be read ({min(told)}); the others are there; get these again, and start again"
+        )
     return out / MANIFEST
 
 

@@ -100,7 +100,7 @@ class Material:
                 with self.stage("decoding") as progress:
                     self.audio.load(corpus, progress=progress)
         self.notices = (
-            *(f"left out: {line}" for line in everything.unreadable),
+            *(f"left out: {line}" for line in (*everything.unreadable, *map(str, self.audio.unreadable.values()))),
             f"{speech.hours:.2f} h of {len(speech.names)} speakers to train on",
         )
         return splits
