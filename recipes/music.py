@@ -13,6 +13,7 @@ but what the two have in common. Both soundfonts are under the MIT license.
 
 import argparse
 import itertools
+import math
 import random
 import subprocess
 import tempfile
@@ -25,6 +26,7 @@ from typing import NamedTuple
 
 import mido
 import numpy as np
+import scipy.signal
 import soundfile
 import soxr
 
@@ -32,6 +34,7 @@ SAMPLE_RATE = 16000
 RENDER_RATE = 44100
 LEVEL_DB = -23.0  # RMS of the parts that sound, dBFS
 PEAK = 0.9
+OFFSETS_OUT = scipy.signal.butter(2, 25.0, "highpass", fs=SAMPLE_RATE, output="sos")  # some samples have them
 TICKS = 480  # MIDI ticks a beat
 SOUNDFONTS = {
     "fluid": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
@@ -185,7 +188,7 @@ def compose(rng: random.Random) -> tuple[str, Song]:
     style = STYLES[name]
     tempo = rng.uniform(*style.tempo)
     beats = rng.choice(style.beats)
-    count = max(2, round(rng.uniform(30, 56) * tempo / 60 / beats / 4)) * 4
+    count = math.ceil(rng.uniform(30, 50) * tempo / 60 / beats / 4) * 4
     song = Song(
         style=style,
         tonic=rng.randrange(12),
@@ -382,7 +385,7 @@ def arrange(song: Song, rng: random.Random) -> list[tuple[int, int, list[Note]]]
         if role == "drums-only":
             continue
         family = rng.choice(families.split("/"))
-        program = FAMILIES.index(family) * 8 + rng.randrange(8)
+        program = FAMILIES.index(family) * 8 + rng.randrange(7 if family == "strings" else 8)  # no timpani
         low, high = RANGES["bass"] if role in ("bass", "walk") else RANGES.get(family, DEFAULT_RANGE)
         playing = sections if number == 0 else {section for section in sections if rng.random() < 0.8}
         notes = [note for note in ROLES[role](song, rng, low, high) if section_of(song, note) in playing]
@@ -450,6 +453,7 @@ def render(score: Path, soundfont: Path, rng: random.Random) -> np.ndarray:
     subprocess.run([*command, str(soundfont), str(score)], check=True, stdout=subprocess.DEVNULL)
     samples, _ = soundfile.read(sound, dtype="float32")
     samples = soxr.resample(samples.mean(axis=1), RENDER_RATE, SAMPLE_RATE)[: 60 * SAMPLE_RATE]
+    samples = scipy.signal.sosfilt(OFFSETS_OUT, samples).astype(np.float32)
     sounding = np.flatnonzero(np.abs(samples) > 1e-3 * np.abs(samples).max())
     samples = samples[: sounding[-1] + 1]
     samples[-SAMPLE_RATE // 2 :] *= np.linspace(1, 0, SAMPLE_RATE // 2, dtype=np.float32)

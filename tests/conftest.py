@@ -1,32 +1,55 @@
-"""Signals, corpora and model folders that tests share. Nothing here needs data from outside the repo."""
+"""Signals, corpora and model folders that tests share. Nothing here needs data from outside the repo.
+
+Where PyTorch is not installed, tests that need it are left out, and those of separating run.
+"""
+
+from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 from hypothesis import settings
 
 from unbabble.cli import main
 from unbabble.corpora import durations
-from unbabble.networks.blocks.dual_path import DualPathConfig
-from unbabble.networks.front_ends.tasnet import TasNetConfig
-from unbabble.networks.losses import permutation_invariant_loss
-from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-from unbabble.training.config import ModelConfig, TrainingRecipe
-from unbabble.training.export import export_model
 
 settings.register_profile("unhurried", deadline=None)  # machines that run tests are shared and noisy
 settings.load_profile("unhurried")
-torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
+HAS_TORCH = find_spec("torch") is not None
+if HAS_TORCH:
+    import torch
+
+    from unbabble.networks.blocks.dual_path import DualPathConfig
+    from unbabble.networks.front_ends.tasnet import TasNetConfig
+    from unbabble.networks.losses import permutation_invariant_loss
+    from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+    from unbabble.training.config import ModelConfig, TrainingRecipe
+    from unbabble.training.export import export_model
+
+    torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
 REPO = Path(__file__).parent.parent
 RATE = 16000
+MAKES_MODELS = re.compile(
+    r"^\s*(import|from) (torch|onnx\b|mido|unbabble\.(networks|training|mixing|sets|evaluation|experiments))"
+    "|benchmark",
+    re.MULTILINE,
+)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without PyTorch, tests of what the base install has not."""
+    if HAS_TORCH or collection_path.suffix != ".py":
+        return None
+    return bool(MAKES_MODELS.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 def tiny_recipe(design=None) -> TrainingRecipe:
@@ -41,6 +64,7 @@ def tiny_recipe(design=None) -> TrainingRecipe:
 
 
 def exported(folder: Path, design=None) -> Path:
+    pytest.importorskip("torch")
     torch.manual_seed(0)
     recipe = tiny_recipe(design)
     return export_model(SeparationNetwork(recipe.network), recipe, folder)

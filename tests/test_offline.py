@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import HAS_TORCH
 
 FORBID_SOCKETS = """
 import ctypes, platform, struct
@@ -35,7 +36,15 @@ def without_sockets(program: str, home) -> subprocess.CompletedProcess:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forbids sockets as Linux does")
 @pytest.mark.parametrize(
-    "program", [SEPARATION, "import unbabble.training.quantize"], ids=["separation", "quantization"]
+    "program",
+    [
+        pytest.param(SEPARATION, id="separation"),
+        pytest.param(
+            "import unbabble.training.quantize",
+            id="quantization",
+            marks=pytest.mark.skipif(not HAS_TORCH, reason="needs the extra train"),
+        ),
+    ],
 )
 def test_onnx_runtime_reports_to_nobody(tmp_path, program):
     done = without_sockets(program, tmp_path)
