@@ -1,6 +1,7 @@
 """Small valid recordings in every format that can be written here."""
 
 import io
+import struct
 from pathlib import Path
 
 import av
@@ -128,3 +129,39 @@ LEADING_ELSEWHERE = {
     "</MPD>",
     "imf": '<?xml version="1.0"?>\n<CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016"/>\n',
 }
+
+
+# Where a container states the size of its samples: name of the chunk, positions behind it, how it is written, what it
+# counts beside the samples.
+SIZE_FIELDS = {
+    "16.wav": (b"data", {4: "<I"}, 0),
+    "16.aiff": (b"SSND", {4: ">I"}, 8),
+    "16.au": (b".snd", {8: ">I"}, 0),
+    "16.caf": (b"data", {4: ">Q"}, 4),
+    "long.w64": (b"data", {16: "<Q"}, 24),
+    "long.rf64": (b"ds64", {16: "<Q"}, 0),
+}
+# What recorders state before they know: nothing, or one of these.
+STAND_INS = {"<I": (0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0x80000024, 0xFFFFFFDB, 0xFFFFFFFF)}
+STAND_INS[">I"] = (0x7F000000, 0x7EFFFFFE, *STAND_INS["<I"])
+STAND_INS["<Q"] = STAND_INS[">Q"] = (2**63 - 1, 2**64 - 1)
+
+
+def restate(path: Path, n_bytes: int | None) -> None:
+    """Have the header of one of SIZE_FIELDS state so many bytes of samples; None: 0 in the field itself."""
+    chunk, fields, counted = SIZE_FIELDS[path.name]
+    data = bytearray(path.read_bytes())
+    for offset, written in fields.items():
+        size = 0 if n_bytes is None else min(n_bytes + counted, 2 ** (8 * struct.calcsize(written)) - 1)
+        struct.pack_into(written, data, data.index(chunk) + offset, size)
+    path.write_bytes(data)
+
+
+def wav(rate=16000, n_channels=1, bits=16, n_bytes=None, samples=b"", align=None, riff=None, tail=b"") -> bytes:
+    """A wav whose header says what it is told to: n_bytes of samples, riff of everything."""
+    align = n_channels * bits // 8 if align is None else align
+    fmt = struct.pack("<HHIIHH", 1, n_channels, rate, rate * align % 2**32, align, bits)
+    n_bytes = len(samples) if n_bytes is None else n_bytes
+    riff = min(36 + n_bytes, 2**32 - 1) if riff is None else riff
+    head = b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + struct.pack("<I", 16) + fmt
+    return head + b"data" + struct.pack("<I", n_bytes) + samples + tail

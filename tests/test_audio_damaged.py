@@ -1,14 +1,13 @@
 """What cannot be decoded is explained: what is wrong, what was expected, what to do."""
 
 import os
-import struct
 import threading
 
 import av
 import numpy as np
 import pytest
 import soundfile
-from audio_files import LEADING_ELSEWHERE, encode, write_format
+from audio_files import LEADING_ELSEWHERE, encode, wav, write_format
 from conftest import tone
 
 from unbabble.audio import ffmpeg, open_recording, read_mono
@@ -50,15 +49,7 @@ def test_an_ogg_that_ends_with_a_page_is_whole(tmp_path):
     assert "its last page is incomplete" in told(path)
 
 
-def wav(rate=16000, n_channels=1, bits=16, n_bytes=None, samples=None, align=None):
-    """A wav whose header says what it is told to."""
-    samples = (tone(0.5) * 32767).astype("<i2").tobytes() if samples is None else samples
-    align = n_channels * bits // 8 if align is None else align
-    fmt = struct.pack("<HHIIHH", 1, n_channels, rate, rate * align % 2**32, align, bits)
-    n_bytes = len(samples) if n_bytes is None else n_bytes
-    riff = min(36 + n_bytes, 2**32 - 1)
-    head = b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + struct.pack("<I", 16) + fmt
-    return head + b"data" + struct.pack("<I", n_bytes) + samples
+SAMPLES = (tone(0.5) * 32767).astype("<i2").tobytes()
 
 
 @pytest.mark.parametrize(
@@ -78,14 +69,8 @@ def wav(rate=16000, n_channels=1, bits=16, n_bytes=None, samples=None, align=Non
     ],
 )
 def test_a_header_that_lies(tmp_path, header, found):
-    (tmp_path / "lie.wav").write_bytes(wav(**header))
+    (tmp_path / "lie.wav").write_bytes(wav(**{"samples": SAMPLES, **header}))
     assert found in told(tmp_path / "lie.wav")
-
-
-@pytest.mark.parametrize("n_bytes", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_a_wav_that_states_no_length_is_read_to_its_end(tmp_path, n_bytes):
-    (tmp_path / "open.wav").write_bytes(wav(n_bytes=n_bytes))
-    np.testing.assert_allclose(read_mono(tmp_path / "open.wav", 16000), tone(0.5), atol=1e-4)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
@@ -170,7 +155,7 @@ def test_a_file_that_shrinks_is_told(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
 def test_a_named_pipe_is_read_as_it_comes(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    writer = threading.Thread(target=lambda: (tmp_path / "fifo").write_bytes(wav()))
+    writer = threading.Thread(target=lambda: (tmp_path / "fifo").write_bytes(wav(samples=SAMPLES)))
     writer.start()
     np.testing.assert_allclose(read_mono(tmp_path / "fifo", 16000), tone(0.5), atol=1e-4)
     writer.join()

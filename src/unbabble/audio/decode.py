@@ -12,7 +12,15 @@ import numpy as np
 from unbabble.audio.recording import Recording, Samples, checked, cut_short, to_mono
 from unbabble.audio.resample import resample
 from unbabble.audio.sndfile import is_sndfile, open_sndfile
-from unbabble.audio.source import BEGIN_BYTES, END_BYTES, FileSource, ends_inside_page, is_chain
+from unbabble.audio.source import (
+    BEGIN_BYTES,
+    END_BYTES,
+    FileSource,
+    PipeSource,
+    counts_frames,
+    ends_inside_page,
+    is_chain,
+)
 from unbabble.audio.stream import open_stream
 from unbabble.errors import AudioError
 
@@ -51,7 +59,7 @@ def declares_length(path: Path) -> bool:
     if suffix != ".mp3":
         return suffix != ".aac"
     with path.open("rb") as file:
-        return _counts_frames(file)
+        return counts_frames(file)
 
 
 def _open(path: Path, stack: ExitStack) -> Recording:
@@ -65,12 +73,13 @@ def _open(path: Path, stack: ExitStack) -> Recording:
     if end and ends_inside_page(end):
         raise cut_short(str(path), "its last page is incomplete")
     chain = bool(end) and is_chain(head, end)  # of which libsndfile would read the first link only
-    found = open_sndfile(path, stack) if is_sndfile(head) and not chain else ""
+    source = FileSource(file, str(path))
+    found = open_sndfile(path, stack) if is_sndfile(head) and source.header.plain and not chain else ""
     if isinstance(found, str):
         from unbabble.audio.ffmpeg import open_ffmpeg  # FFmpeg takes a tenth of a second to load
 
-        counted = _counts_frames(file)
-        found = open_ffmpeg(FileSource(file), str(path), stack, mp3_counted=counted, sndfile_said=found)
+        # Chunks of samples behind the first are read only where FFmpeg cannot seek.
+        found = open_ffmpeg(PipeSource(file) if source.header.several else source, str(path), stack, found)
     return checked(found, str(path))
 
 
@@ -86,16 +95,6 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"{path}: cannot be read: {reason}; check the name and the permissions") from None
-
-
-def _counts_frames(file: BinaryIO) -> bool:
-    """Whether the first frame of an mp3, behind a tag, says how many there are."""
-    file.seek(0)
-    head = file.read(10)
-    tag_size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
-    file.seek(10 + tag_size if head.startswith(b"ID3") else 0)
-    first_frame = file.read(400)
-    return b"Xing" in first_frame or b"Info" in first_frame
 
 
 def _end(file: BinaryIO) -> bytes:

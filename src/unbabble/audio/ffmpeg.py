@@ -17,7 +17,7 @@ from av.audio.plane import AudioPlane
 from av.error import FFmpegError
 
 from unbabble.audio.recording import BLOCK, Recording, Samples, cut_short, known_tags
-from unbabble.audio.source import STREAMED_BYTES, FileSource, PipeSource
+from unbabble.audio.source import FileSource, PipeSource
 from unbabble.errors import AudioError
 
 FFMPEG_ERRORS = (FFmpegError, OSError, ValueError, EOFError)
@@ -39,12 +39,9 @@ SLACK_S = {"asf": 0.5}  # what encoders add or leave out at the ends; of the oth
 USUAL_SLACK_S = 0.1
 
 
-def open_ffmpeg(
-    source: FileSource | PipeSource, name: str, stack: ExitStack, *, mp3_counted: bool, sndfile_said: str = ""
-) -> Recording:
+def open_ffmpeg(source: FileSource | PipeSource, name: str, stack: ExitStack, sndfile_said: str = "") -> Recording:
     """Open whatever FFmpeg recognises. Raises AudioError, which begins with ``name``.
 
-    mp3_counted: whether the file, if it is an mp3, states how long it is (else FFmpeg guesses);
     sndfile_said: why libsndfile could not read it.
     """
     try:
@@ -57,9 +54,13 @@ def open_ffmpeg(
     if stream.codec_context is None:
         raise AudioError(f"{name}: no decoder for its kind of sound; expected a usual one; convert it to wav first")
     duration_s, of_stream = _duration_s(container, stream)
-    of_stream = of_stream and (mp3_counted or container.format.name != "mp3")
+    kind, header = container.format.name, source.header
+    if header.repairs and (isinstance(source, PipeSource) or kind == "aiff"):  # which states it twice
+        duration_s = None
+    # An mp3 may not state it, and where the header tells of the samples, bytes are counted instead.
+    of_stream = of_stream and header.sound is None and (source.counts_frames or kind != "mp3")
     declared = int(duration_s * stream.rate) if duration_s is not None and of_stream else 0
-    slack = int(SLACK_S.get(container.format.name, USUAL_SLACK_S) * stream.rate)
+    slack = int(SLACK_S.get(kind, USUAL_SLACK_S) * stream.rate)
     blocks = _gathered(_samples(container, stream, declared, slack, source, name))
     tags = known_tags({**container.metadata, **stream.metadata})
     return Recording(stream.rate, stream.channels, duration_s, _whole(blocks, source, name), tags)
@@ -68,7 +69,7 @@ def open_ffmpeg(
 def count_packets(path: Path) -> float:
     """Seconds of sound, without decoding it. Raises AudioError."""
     try:
-        with path.open("rb") as file, _container(file) as container:
+        with path.open("rb") as file, _container(FileSource(file, str(path))) as container:
             stream = container.streams.audio[0]
             ticks = sum(packet.duration or 0 for packet in container.demux(stream))
             return float((ticks - max(stream.start_time or 0, 0)) * (stream.time_base or 0))
@@ -128,8 +129,8 @@ def _divided(samples: Samples) -> Iterator[Samples]:
 def _whole(blocks: Iterator[Samples], source: FileSource | PipeSource, name: str) -> Iterator[Samples]:
     """Pass blocks on; what a pipe promised and did not bring as AudioError."""
     yield from blocks
-    if isinstance(source, PipeSource) and (missing := source.missing()):
-        raise cut_short(name, missing)
+    if isinstance(source, PipeSource):
+        source.check_end(name)
 
 
 def _not_audio(source: FileSource | PipeSource, name: str, reason: str) -> AudioError:
@@ -185,8 +186,6 @@ def _duration_s(container: Any, stream: Any) -> tuple[float | None, bool]:
         duration_s = container.duration / av.time_base
         stated = stated and len(container.streams) == 1
     else:
-        return None, False
-    if container.format.name == "wav" and duration_s * (stream.bit_rate or 0) / 8 >= STREAMED_BYTES:
         return None, False
     return duration_s, stated
 

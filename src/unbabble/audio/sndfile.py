@@ -12,10 +12,7 @@ from unbabble.audio.recording import BLOCK, Recording, Samples, cut_short, known
 
 SNDFILE_ERRORS = (soundfile.SoundFileError, OSError, ValueError)
 BEGINNINGS = re.compile(rb"RIFF....WAVE|RIFX....WAVE|RF64|riff|fLaC|OggS|FORM....AIF|\.snd|caff|NIST", re.DOTALL)
-DECLARED = re.compile(r"^\s*(?:data|SSND|Data Size|Riff size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN = 2**62  # frames of a flac that does not say
-# Bytes that writers declare who cannot go back to the header: sox and others about the first, ffmpeg the second.
-STREAMED = (range(0x7FFFF000, 0x80000000), range(0xFFFFF000, 0x100000000))
 
 
 def is_sndfile(head: bytes) -> bool:
@@ -31,7 +28,6 @@ def open_sndfile(path: Path, stack: ExitStack) -> Recording | str:
         return str(getattr(error, "error_string", error))
     if not file.seekable():  # which soundfile needs to count what it reads, and GSM in a wav is not
         return "an encoding that libsndfile does not count"
-    _check_declared(file, path)
     if not 0 < file.frames < UNKNOWN:  # as where a recorder stopped before it could state the length, or in a pipe
         return "no length stated"
     tags = known_tags(file.copy_metadata())
@@ -42,7 +38,6 @@ def check_end(path: Path) -> None:
     """Raise AudioError where a file that libsndfile reads is cut short, by looking at its end alone."""
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
-            _check_declared(file, path)
             file.seek(max(0, file.frames - 1))
             if file.frames and len(file.read(1)) == 0:
                 raise cut_short(str(path), f"its last of {file.frames} samples is missing")
@@ -60,10 +55,3 @@ def _blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Samples]:
         raise cut_short(str(path), f"decoding failed after {n_read} of {file.frames} samples: {error}") from None
     if n_read < file.frames:
         raise cut_short(str(path), f"{n_read} of {file.frames} samples are there")
-
-
-def _check_declared(file: soundfile.SoundFile, path: Path) -> None:
-    """Raise AudioError where a file has less than its header promises."""
-    for declared, there in re.findall(DECLARED, file.extra_info):
-        if int(there) < int(declared) and not any(int(declared) in usual for usual in STREAMED):
-            raise cut_short(str(path), f"{there} of {declared} bytes are there")

@@ -9,6 +9,7 @@ import numpy as np
 
 from unbabble.audio.recording import BLOCK, Recording, Samples, checked, cut_short
 from unbabble.audio.source import FileSource, PipeSource
+from unbabble.errors import AudioError
 
 SampleFormat = Literal["s16le", "s24le", "s32le", "f32le"]
 SAMPLE_FORMATS: tuple[SampleFormat, ...] = get_args(SampleFormat)
@@ -36,16 +37,19 @@ def open_stream(file: BinaryIO, raw: RawFormat | None = None, *, name: str = "st
         else:
             from unbabble.audio.ffmpeg import open_ffmpeg
 
-            source = FileSource(file) if file.seekable() else PipeSource(file)
-            recording = open_ffmpeg(source, name, stack, mp3_counted=False)
+            try:
+                source = FileSource(file, name) if file.seekable() else PipeSource(file)
+            except OSError as error:
+                raise AudioError(f"{name}: cannot be read: {error.strerror}; check where it comes from") from None
+            recording = open_ffmpeg(source, name, stack)
         yield checked(recording, name)
 
 
 def _raw_blocks(file: BinaryIO, raw: RawFormat, name: str) -> Iterator[Samples]:
     """What has arrived, in whole frames; a live source need not fill a block."""
     frame = raw.n_channels * int(raw.sample_format[1:3]) // 8
-    source, rest = PipeSource(file), b""
-    while data := source.read(frame * max(1, BLOCK // raw.n_channels)):
+    read, rest = getattr(file, "read1", file.read), b""
+    while data := read(frame * max(1, BLOCK // raw.n_channels)):
         data = rest + data
         whole = len(data) - len(data) % frame
         rest = data[whole:]
