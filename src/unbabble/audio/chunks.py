@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from unbabble.audio.recording import cut_short
 from unbabble.errors import AudioError
@@ -23,6 +23,14 @@ TAGS = re.compile(rb"TAG|ID3|APETAGEX|LYRICSBEGIN")
 CHUNK_NAME = re.compile(rb"[\w .-]{4}", re.ASCII)
 MPEG_TAGS = (0x50, 0x55)  # of which libsndfile's decoder writes to stderr
 RECORDINGS = (b"RIFF", b"FORM")
+
+
+class Bytes(Protocol):
+    """What headers are read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, /) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ class Header:
         )
 
 
-def read_header(file: BinaryIO, n_bytes: int, name: str) -> Header:
+def read_header(file: Bytes, n_bytes: int, name: str) -> Header:
     """Check the header of a file of ``n_bytes``. Raises AudioError, which begins with ``name``, where samples are
     missing, or where another recording follows."""
     sound = find_sound(file)
@@ -133,7 +141,7 @@ def check_alone(chunks: Sequence[Chunk], name: str) -> None:
         raise AudioError(f"{name}: another recording follows in the same file; expected one; cut the file in two")
 
 
-def find_sound(file: BinaryIO) -> Sound | None:
+def find_sound(file: Bytes) -> Sound | None:
     """The samples of an open file; None where it is no such container, or has none as far as it goes."""
     file.seek(0)
     head = file.read(40)
@@ -160,7 +168,7 @@ def may_state(head: bytes) -> bool:
     return any(layout.begins.match(head) for layout in (*LAYOUTS, AU))
 
 
-def following(file: BinaryIO, sound: Sound, end: int) -> list[Chunk] | None:
+def following(file: Bytes, sound: Sound, end: int) -> list[Chunk] | None:
     """The chunks behind the stated end of the samples, which lies at ``end`` of the file; None for more samples."""
     for start in (end + -end % sound.layout.align, end):
         file.seek(start)
@@ -173,7 +181,7 @@ def following(file: BinaryIO, sound: Sound, end: int) -> list[Chunk] | None:
     return None if any(any(block) for block in iter(lambda: file.read(1 << 16), b"")) else []
 
 
-def _chunks(file: BinaryIO, layout: Layout, at: int) -> Iterator[Chunk]:
+def _chunks(file: Bytes, layout: Layout, at: int) -> Iterator[Chunk]:
     """The chunks from a position on, as stated."""
     size_bytes = struct.calcsize(layout.size)
     while file.seek(at) == at and len(head := file.read(layout.name_bytes + size_bytes)) > layout.name_bytes:
