@@ -1,14 +1,16 @@
 """Where results go: names for every system, templates, results that are told from anything else."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from unbabble.base.output import beside
 from unbabble.errors import OutputError
 from unbabble.files.naming import Place, Template, free, safe, track_of
 from unbabble.files.results import publish, recover, staged, unfinished
-
-NOBODY = 2**22 + 1  # the number of no process: beyond the largest on Linux
 
 
 @pytest.mark.parametrize(
@@ -138,8 +140,8 @@ def test_a_sidecar_can_name_only_tracks_for_removal(place, tmp_path):
     ]
 
 
-def left_behind(place: Place, process: int = NOBODY) -> Path:
-    stage = place.sidecar.with_name(f"separation.json.part-{process}")
+def left_behind(place: Place) -> Path:
+    stage = beside(place.sidecar)
     stage.mkdir(parents=True)
     return stage
 
@@ -173,8 +175,37 @@ def test_publishing_goes_on_from_any_point(place, tmp_path):
         assert names(tmp_path) == [f"out/talk/{name}" for name in ("separation.json", "speaker1.wav", "speaker2.wav")]
 
 
-def test_what_a_living_process_writes_is_let_be(place):
-    stage = left_behind(place, process=1)
+HOLDER = """
+import sys, time
+from pathlib import Path
+from unbabble.base.output import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there open files cannot be removed")
+def test_what_a_living_process_writes_is_let_be_and_what_a_dead_one_wrote_is_not(place):
+    """Whatever their numbers: a process that is killed loses its lock, even while its number is still in use."""
+    stage = left_behind(place)
     (stage / "speaker1.wav").write_text("half")
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, stage], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
     recover(stage, place)
     assert (stage / "speaker1.wav").exists()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
+    recover(stage, place)
+    assert not stage.exists()
+    process.wait()
+
+
+def test_what_older_versions_left_is_recovered_too(place):
+    """They put the number of the process into the name: of this one, which lives, and of one that never did."""
+    for number in (os.getpid(), 1, 2**22 + 1):
+        stage = place.sidecar.with_name(f"separation.json.part-{number}")
+        stage.mkdir(parents=True)
+        assert unfinished([place]) == {place: [stage]}
+        recover(stage, place)
+        assert not stage.exists()

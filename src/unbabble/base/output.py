@@ -2,16 +2,23 @@
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import soundfile
 
 from unbabble.errors import OutputError
 
-UNFINISHED = re.compile(r"\.part-\d+$")  # ends the name of what a process is still writing
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows, where nobody can remove what another process has open
+    fcntl = None  # type: ignore[assignment]
+
+# What ends the name of what a process is still writing, or has left; once with the number of the process.
+UNFINISHED = re.compile(r"\.part-(?:\d+|[0-9a-f]{12})$")
 
 
 @contextmanager
@@ -21,19 +28,20 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Where ``folder`` exists, files of the same names are replaced and all others stay. Raises OutputError.
     """
     folder = folder.absolute()
-    beside = _beside(folder)
+    place = beside(folder)
     try:
         with writing(folder):
-            beside.mkdir(parents=True)
-        yield beside
-        with writing(folder):
-            if folder.exists():
-                for path in beside.iterdir():
-                    path.replace(folder / path.name)
-            else:
-                beside.rename(folder)
+            place.mkdir(parents=True)
+        with held(place):
+            yield place
+            with writing(folder):
+                if folder.exists():
+                    for path in place.iterdir():
+                        path.replace(folder / path.name)
+                else:
+                    place.rename(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
@@ -42,19 +50,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     An older file stays until then. Raises OutputError.
     """
-    beside = _beside(path)
+    place = beside(path)
     try:
         with writing(path):
-            yield beside
-            beside.replace(path)
+            place.touch()
+        with held(place), writing(path):
+            yield place
+            place.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file; an older one stays until the new one is complete. Raises OutputError."""
-    with whole_file(path) as beside:
-        beside.write_bytes(content)
+    with whole_file(path) as place:
+        place.write_bytes(content)
 
 
 @contextmanager
@@ -82,5 +92,40 @@ def prepare(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part-{os.getpid()}")
+def beside(path: Path) -> Path:
+    """A name that nobody else has, for what is to become ``path``."""
+    return path.with_name(f"{path.name}.part-{secrets.token_hex(6)}")
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """A lock on a file or folder that ends with this process, however it ends."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process that lives has the lock on a file or folder, or that cannot be told."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -15,11 +15,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from unbabble.base.output import UNFINISHED, writing
+from unbabble.base.output import UNFINISHED, beside, held, is_held, writing
 from unbabble.errors import OutputError
 from unbabble.files.naming import SIDECAR, Place
 
-STAGE = re.compile(r"\.json\.part-(\d+)$")  # ends the name of a folder that a process, by its number, fills
+STAGE = re.compile(rf"\.json{UNFINISHED.pattern}")  # ends the name of a folder that a process fills
 STAGED_SIDECAR = f"{SIDECAR}.json"
 
 
@@ -63,13 +63,14 @@ def staged(place: Place) -> Iterator[Path]:
 
     Where the block ends with an error, nothing is left. Raises OutputError.
     """
-    stage = place.sidecar.with_name(f"{place.sidecar.name}.part-{os.getpid()}")
+    stage = beside(place.sidecar)
     kept = place.out if place.out.exists() else place.out.parent
     try:
         with writing(place.sidecar):
-            shutil.rmtree(stage, ignore_errors=True)
             stage.mkdir(parents=True)
-        yield stage
+        with held(stage):
+            yield stage
+            publish(stage, place)
     except BaseException as error:
         shutil.rmtree(stage, ignore_errors=True)
         with suppress(OSError):  # where another recording's are in it
@@ -78,7 +79,6 @@ def staged(place: Place) -> Iterator[Path]:
         if isinstance(error, OutputError):
             raise _naming_the_place(error, stage, place) from error
         raise
-    publish(stage, place)
 
 
 def publish(stage: Path, place: Place) -> None:
@@ -121,7 +121,7 @@ def unfinished(places: Iterable[Place]) -> dict[Place, list[Path]]:
     for folder in {sidecar.parent for sidecar in by_sidecar}:
         with suppress(OSError):
             for path in folder.iterdir():
-                place = by_sidecar.get(path.with_name(STAGE.sub(".json", path.name)))
+                place = by_sidecar.get(path.with_name(UNFINISHED.sub("", path.name)))
                 if place is not None and STAGE.search(path.name):
                     found.setdefault(place, []).append(path)
     return found
@@ -129,25 +129,12 @@ def unfinished(places: Iterable[Place]) -> dict[Place, list[Path]]:
 
 def recover(stage: Path, place: Place) -> None:
     """Finish or remove what a process has left; nothing where it still runs. Raises OutputError."""
-    number = STAGE.search(stage.name)
-    if number is None or _runs(int(number[1])):
+    if is_held(stage) or not stage.exists():
         return
-    if read_sidecar(stage / STAGED_SIDECAR):
-        publish(stage, place)
-    shutil.rmtree(stage, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    """Whether another process of this number runs, as far as the system tells."""
-    if os.name == "nt" or process == os.getpid():  # os.kill would end it on Windows, where open files stay anyway
-        return False
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
+    with held(stage):
+        if read_sidecar(stage / STAGED_SIDECAR):
+            publish(stage, place)
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _naming_the_place(error: OutputError, stage: Path, place: Place) -> OutputError:

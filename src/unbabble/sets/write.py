@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from unbabble.base.config import dump_settings
-from unbabble.base.output import UNFINISHED, whole_folder, write_whole, writing
+from unbabble.base.output import UNFINISHED, is_held, whole_folder, write_whole, writing
 from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import Progress, unwatched
 from unbabble.corpora.corpus import Corpus
@@ -171,7 +171,7 @@ def _begin(out: Path, names: Sequence[str], origin: dict[str, Any]) -> None:
             raise OutputError(f"{out / in_the_way}: is there already, from elsewhere; choose another --out")
         write_whole(path, wanted.encode())
     for left in out.iterdir():
-        if UNFINISHED.search(left.name):
+        if UNFINISHED.search(left.name) and not is_held(left):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
