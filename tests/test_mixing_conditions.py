@@ -309,6 +309,18 @@ def test_speakers_are_drawn_by_a_power_of_their_minutes(corpora):
         assert drawn.count(name) / 600 == pytest.approx(square / sum(squares.values()), abs=0.07)
 
 
+def test_noises_are_drawn_by_a_power_of_their_minutes(tmp_path, corpora):
+    """Nine noises of 1 s and one of 9 s: each is heard as often as it is long, or all alike."""
+    rng = np.random.default_rng(0)
+    for number in range(10):
+        noise = rng.normal(size=(1 + 8 * (number == 0)) * RATE) / 10
+        soundfile.write(tmp_path / f"{number}.wav", noise, RATE)
+    for power, expected in ((1.0, 0.5), (0.0, 0.1)):
+        draw = mixer((corpora[0], tmp_path), n_speakers=(0, 1), noise_minutes_power=power, room=None).draw
+        drawn = [draw(index).noise.recording for index in range(400)]
+        assert drawn.count("0.wav") / 400 == pytest.approx(expected, abs=0.08)
+
+
 def test_noises_can_be_chosen_by_their_names(corpora):
     draw = mixer(corpora).draw
     wanted = draw.noise.names[-1]

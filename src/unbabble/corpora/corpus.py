@@ -39,6 +39,11 @@ class Corpus:
         """Each name once, sorted."""
         return tuple(self._by_name)
 
+    @cached_property
+    def minutes(self) -> dict[str, float]:
+        """Of all recordings of each name."""
+        return {name: sum(one.duration_s for one in own) / 60 for name, own in self._by_name.items()}
+
     @property
     def hours(self) -> float:
         return sum(recording.duration_s for recording in self.recordings) / 3600

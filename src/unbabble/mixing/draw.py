@@ -3,7 +3,6 @@
 import fnmatch
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,17 +108,8 @@ class Draw:
 
     def _speakers(self, recipe: MixtureRecipe, number: int, rng: np.random.Generator) -> NDArray[np.str_]:
         """So many different speakers."""
-        weights = None
-        if recipe.minutes_power:
-            weights = self._minutes**recipe.minutes_power
-            weights /= weights.sum()
+        weights = _by_minutes(self.speech, self.speech.names, recipe.minutes_power)
         return rng.choice(np.array(self.speech.names), number, replace=False, p=weights)
-
-    @cached_property
-    def _minutes(self) -> NDArray[np.float64]:
-        """Of speech, of every speaker."""
-        speakers = [self.speech.of(name) for name in self.speech.names]
-        return np.array([sum(recording.duration_s for recording in own) / 60 for own in speakers])
 
     def _stretches(
         self, recipe: MixtureRecipe, names: Sequence[str], speeds: Sequence[float], rng: np.random.Generator
@@ -169,8 +159,9 @@ class Draw:
         assert self.noise is not None
         assert recipe.noise_snr_db is not None
         names = self._noises[recipe.noise_names]
+        weights = _by_minutes(self.noise, names, recipe.noise_minutes_power)
         for _ in range(TRIES):
-            recording = _any(self.noise.of(str(rng.choice(names))), rng)
+            recording = _any(self.noise.of(str(rng.choice(names, p=weights))), rng)
             start = int(rng.integers(max(1, self._length(recording) - n_samples + 1)))
             if rms(self.audio.read(recording.path, start, n_samples)) > SILENCE / 10:
                 return Noise(recording.key, start, float(rng.uniform(*recipe.noise_snr_db)))
@@ -186,6 +177,14 @@ class Draw:
             for path, piece in zip(paths, pieces, strict=True)
         ]
         return rms(np.concatenate(heard))
+
+
+def _by_minutes(corpus: Corpus, names: Sequence[str], power: float) -> NDArray[np.float64] | None:
+    """Probabilities of names by a power of their minutes; None for power 0, where all are alike."""
+    if power == 0:
+        return None
+    weights = np.array([corpus.minutes[name] for name in names]) ** power
+    return np.asarray(weights / weights.sum())
 
 
 def _spans(recipe: MixtureRecipe, n_samples: int, n_speakers: int, rng: np.random.Generator) -> Spans:

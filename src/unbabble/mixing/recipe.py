@@ -155,13 +155,14 @@ class MixtureRecipe:
     duration_s: Annotated[float, Field(ge=0.025, allow_inf_nan=False)] | None = (
         4.0  # null, for whole utterances: as long as they are
     )
-    n_speakers: Annotated[int | tuple[NotNegative, Positive], AfterValidator(lambda n: _speakers(n))] = 2
+    n_speakers: Annotated[NotNegative | tuple[NotNegative, Positive], AfterValidator(lambda n: _speakers(n))] = 2
     minutes_power: NotNegativeFloat = 0.0  # a speaker's weight is the minutes of speech to this power; 0: all alike
     timeline: Timeline = Overlap()
     level_db: Range = (0.0, 5.0)  # of each later talker over the first, dry
     speed: PositiveRange | None = None  # each talker's, with the pitch; null: unchanged
     noise_snr_db: Range | None = (10.0, 20.0)  # sum of the dry talkers over the noise; null: no noise
     noise_names: str = "*"  # a pattern of the names of the noises to draw from, such as "music-*"
+    noise_minutes_power: NotNegativeFloat = 0.0  # as minutes_power: short noises do not crowd out long ones
     room: RoomRecipe | None = RoomRecipe()  # null: no room
     target: Target = "reverberant"
     low_pass: LowPassRecipe = LowPassRecipe()
@@ -174,9 +175,9 @@ class MixtureRecipe:
         if self.duration_s is None and not isinstance(self.timeline, WholeUtterances):
             raise ValueError("duration_s: null is for timelines of whole utterances only; give seconds")
         if self.noise_snr_db is None and self.fewest_speakers == 0:
-            raise ValueError("n_speakers from 0 needs noise: with nobody talking there is nothing else to hear")
+            raise ValueError("n_speakers of 0 needs noise: with nobody talking there is nothing else to hear")
         if self.duration_s is None and self.fewest_speakers == 0:
-            raise ValueError("n_speakers from 0 needs duration_s: no utterance says how long the mixture is")
+            raise ValueError("n_speakers of 0 needs duration_s: no utterance says how long the mixture is")
         slowest, fastest = self.speed or (1.0, 1.0)
         if self.same_speaker.share and fastest - slowest < self.same_speaker.speeds_apart - ROUNDING:
             raise ValueError("same_speaker needs a range of speed at least as wide as its speeds_apart")
@@ -241,10 +242,7 @@ def most_speakers(mixtures: Mixtures) -> int:
 
 
 def _speakers(n_speakers: int | tuple[int, int]) -> int | tuple[int, int]:
-    if isinstance(n_speakers, int):
-        if n_speakers < 1:
-            raise ValueError("expected at least 1; a range such as [0, 2] may begin with nobody")
-    elif n_speakers[0] > n_speakers[1]:
+    if not isinstance(n_speakers, int) and n_speakers[0] > n_speakers[1]:
         raise ValueError(f"a range goes from low to high, not from {n_speakers[0]} to {n_speakers[1]}")
     return n_speakers
 
