@@ -20,7 +20,7 @@ from unbabble.evaluation.summary import CONFIDENCE, Mean, mean_of
 from unbabble.evaluation.text import markdown_table
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 
-# PAPER: table 1. SI-SDR (dB) by overlap ratio in four bins, and the average.
+# arXiv 2011.08400, table 1: SI-SDR (dB) by overlap ratio in four bins, and the average.
 PAPER = {
     (6, 0): (13.9, 10.0, 7.2, 4.8, 9.0),
     (5, 1): (14.0, 10.1, 7.3, 4.9, 9.1),

@@ -1,4 +1,4 @@
-"""The ranges that mixtures are drawn from. Every default is the paper's (PAPER: data)."""
+"""The ranges that mixtures are drawn from. Every default is the paper's, after the authors' configuration."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 def draw_room(recipe: RoomRecipe, n_positions: int, rng: np.random.Generator) -> Room:
-    """Draw a room with a microphone and ``n_positions`` sources in it, uniformly (PAPER: data).
+    """Draw a room with a microphone and ``n_positions`` sources in it, uniformly.
 
     A T60 that the room cannot have by Sabine's formula, because its walls would have to absorb more than
     everything, is raised to the lowest one that it can have. Raises CorpusError where so many do not fit.

@@ -11,7 +11,7 @@ Spans = tuple[tuple[Span, ...], ...]  # of each talker, in order, never overlapp
 
 
 def overlapping(n_samples: int, overlap_ratio: float, n_speakers: int) -> Spans:
-    """One utterance of each talker (PAPER: data).
+    """One utterance of each talker, as in the paper.
 
     For two talkers each utterance has n / (2 - r) samples; the first starts at 0, the second ends with the
     mixture, so that they fill it and share a fraction r of one utterance. More talkers follow one another in

@@ -1,6 +1,6 @@
 """Where one mixture becomes several speakers: figure 1 of the paper.
 
-*Rethinking the Separation Layers in Speech Separation Networks* (arXiv 2011.08400, section 2). A SIMO layer makes C
+*Rethinking the Separation Layers in Speech Separation Networks* (arXiv 2011.08400, figure 1). A SIMO layer makes C
 features out of one; a SISO layer maps one feature to one. A design places them. It sees grids (batch, rows, columns,
 channels) and blocks (grid -> grid of the same shape), and looks inside neither. The source axis is written out,
 (batch, source, ...), and folded only in ``per_source``.
@@ -35,9 +35,24 @@ class Mixed(nn.Module):
         self.siso = SisoModule(siso, channels, 2) if siso else None
 
     def forward(self, mixture: Tensor, n_sources: int | None = None) -> Tensor:
-        """Mixture grid (batch, rows, columns, channels) -> a grid per source (batch, source, ...).
+        """Split one grid into one for each source.
 
-        Raises ValueError where ``n_sources`` is not the number of heads.
+        Parameters
+        ----------
+        mixture
+            Grid of E(y), (batch, rows, columns, channels).
+        n_sources
+            The number of heads, or None.
+
+        Returns
+        -------
+        tensor
+            (batch, source, rows, columns, channels).
+
+        Raises
+        ------
+        ValueError
+            Where another number of sources is asked for.
         """
         self.heads.check(n_sources)
         return self.refine(self.split(mixture), mixture)
@@ -73,9 +88,24 @@ class MultiScale(nn.Module):
         self.up = nn.ModuleList(TwiceRows(channels) for _ in range(n_steps))
 
     def forward(self, mixture: Tensor, n_sources: int | None = None) -> Tensor:
-        """Mixture grid (batch, rows, columns, channels) -> a grid per source (batch, source, ...).
+        """Split one grid into one for each source.
 
-        Raises ValueError where ``n_sources`` is not the number of heads.
+        Parameters
+        ----------
+        mixture
+            Grid of E(y), (batch, rows, columns, channels).
+        n_sources
+            The number of heads, or None.
+
+        Returns
+        -------
+        tensor
+            (batch, source, rows, columns, channels).
+
+        Raises
+        ------
+        ValueError
+            Where another number of sources is asked for.
         """
         self.heads.check(n_sources)
         n_rows = mixture.shape[1]
@@ -111,7 +141,27 @@ class SisoOnly(nn.Module):
         self.decoder = SisoModule(decoder, channels, 3)
 
     def forward(self, mixture: Tensor, n_sources: int | None, feed_back: Callable[[Tensor], Tensor]) -> Tensor:
-        """Mixture grid (batch, rows, columns, channels) -> a grid per step (batch, source, ...)."""
+        """Give one grid for each step.
+
+        Parameters
+        ----------
+        mixture
+            Grid of E(y), (batch, rows, columns, channels).
+        n_sources
+            Steps, at least 1.
+        feed_back
+            The decoder's grid -> the grid that enters the next step; both (batch, rows, columns, channels).
+
+        Returns
+        -------
+        tensor
+            (batch, source, rows, columns, channels).
+
+        Raises
+        ------
+        ValueError
+            Where ``n_sources`` is not given.
+        """
         if n_sources is None or n_sources < 1:
             raise ValueError(f"say for how many sources the decoder is to run: at least 1, not {n_sources}")
         latent, previous = self.encode(mixture), torch.zeros_like(mixture)

@@ -103,11 +103,29 @@ def permute(estimates: Tensor, permutation: Tensor) -> Tensor:
 def permutation_invariant_loss(
     estimates: Tensor, sources: Tensor, ratio: Ratio = snr, mixture: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Utterance-level permutation invariant loss (arXiv 2011.08400, section 3).
+    """Utterance-level permutation invariant loss (arXiv 1703.06284, section III).
 
-    estimates, sources: (batch, source, samples); mixture (batch, samples): what is to be quiet where a source is
-    silent is compared with it, by default with the sum of the sources. Returns the negative ratio in dB, averaged
-    over sources, for each mixture (batch,), and the permutation (batch, source).
+    Parameters
+    ----------
+    estimates, sources
+        (batch, source, samples).
+    ratio
+        What is to be large: estimates and sources (..., samples) -> dB (...).
+    mixture
+        (batch, samples). What is to be quiet where a source is silent is compared with it; None: with the sum of the
+        sources.
+
+    Returns
+    -------
+    loss
+        The negative ratio in dB, averaged over the sources: (batch,).
+    permutation
+        Which estimate is whose: (batch, source).
+
+    Raises
+    ------
+    ValueError
+        Where the shapes of estimates and sources differ.
     """
     if estimates.shape != sources.shape:
         raise ValueError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)} differ")

@@ -131,9 +131,23 @@ class SeparationNetwork(nn.Module):
     def forward(self, mixture: Tensor, n_sources: int | None = None) -> Tensor:
         """Separate.
 
-        mixture: (batch, samples), any length from one sample; n_sources: how many to give, by default as
-        trained (only a SISO-only network can give another number: ValueError). Returns
-        (batch, source, samples).
+        Parameters
+        ----------
+        mixture
+            (batch, samples), of any length from one sample, at the network's sample rate.
+        n_sources
+            How many estimates to give; None: as many as in training. Only a SISO-only network can give another
+            number.
+
+        Returns
+        -------
+        tensor
+            Estimates, (batch, source, samples).
+
+        Raises
+        ------
+        ValueError
+            Where the network cannot give so many.
         """
         with full_precision(mixture):
             frames = self.front_end.encode(mixture)

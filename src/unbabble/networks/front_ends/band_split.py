@@ -88,8 +88,17 @@ class BandSplitFrontEnd(nn.Module):
     def mask(self, grids: Tensor, frames: Tensor) -> Tensor:
         """Complex masks on the STFT.
 
-        grids: (batch, source, frames, bands, channels); frames: (batch, frames, 2 * bins);
-        returns (batch, source, frames, 2 * bins).
+        Parameters
+        ----------
+        grids
+            (batch, source, frames, bands, channels).
+        frames
+            STFT, (batch, frames, 2 * bins).
+
+        Returns
+        -------
+        tensor
+            Masked STFT, (batch, source, frames, 2 * bins).
         """
         masks = self.mask_head(grids.flatten(0, 1)).reshape(*grids.shape[:3], -1)
         return complex_product(masks, frames.unsqueeze(1))

@@ -89,16 +89,23 @@ class TasNetFrontEnd(nn.Module):
     def mask(self, grids: Tensor, frames: Tensor) -> Tensor:
         """Masks on E(y).
 
-        grids: (batch, source, chunks, frames in a chunk, channels); frames: (batch, frames, filters);
-        returns (batch, source, frames, filters).
+        Parameters
+        ----------
+        grids
+            (batch, source, chunks, frames in a chunk, channels).
+        frames
+            E(y), (batch, frames, filters).
+
+        Returns
+        -------
+        tensor
+            Masked E(y), (batch, source, frames, filters).
         """
         features = self._overlap_add(grids.flatten(0, 1))[:, : frames.shape[1]]
-        masks = self.mask_head(features).unflatten(0, grids.shape[:2])
-        return (
-            complex_product(masks, frames.unsqueeze(1))
-            if self.masks == "complex"
-            else F.relu(masks) * frames.unsqueeze(1)
-        )
+        masks = self.mask_head(features).reshape(*grids.shape[:2], *frames.shape[1:])
+        if self.masks == "complex":
+            return complex_product(masks, frames.unsqueeze(1))
+        return F.relu(masks) * frames.unsqueeze(1)
 
     def decode(self, masked: Tensor, n_samples: int) -> Tensor:
         """Frames of every source (batch, source, frames, filters) -> waveforms (batch, source, samples)."""
