@@ -28,6 +28,7 @@ import numpy as np
 from unbabble import Separator
 from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.inference.conditioning import high_passed
 from unbabble.inference.windows import Known, LongSeparation, Pending, Stitches
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Conversation, MixtureRecipe, SharedRecipe
@@ -127,14 +128,12 @@ def oracle(drawn: Mixture, seed: int, step: int) -> Separate:
 def measure(drawn: Mixture, separate: Separate, separator: Separator) -> dict[str, float]:
     """Shares kept by both ways of stitching, and the parts of the diarization error rate where it can be had."""
     rate, overlap = drawn.plan.sample_rate, round(separator.overlap_s * drawn.plan.sample_rate)
-    truth = speech_frames(drawn.dry_sources, rate)
+    truth, mixture = speech_frames(drawn.dry_sources, rate), high_passed(drawn.mixture, rate)
     estimates = Kept(separate)
     stitcher = Stitcher(2, rate, overlap, separator.diarizer)
-    kept = {
-        "unbabble": share_kept(in_windows(drawn.mixture, estimates, stitcher, separator), drawn.sources, truth, rate)
-    }
+    kept = {"unbabble": share_kept(in_windows(mixture, estimates, stitcher, separator), drawn.sources, truth, rate)}
     again = iter(estimates.kept)
-    by_correlation = in_windows(drawn.mixture, lambda _: next(again), ByCorrelation(overlap), separator)
+    by_correlation = in_windows(mixture, lambda _: next(again), ByCorrelation(overlap), separator)
     kept["correlation"] = share_kept(by_correlation, drawn.sources, truth, rate)
     return kept | error_rate(turns_of(truth), stitcher.turns)
 
@@ -154,7 +153,7 @@ def in_windows(mixture: np.ndarray, separate: Separate, stitcher: Stitches, sepa
     """A mixture (samples,) at the model's rate in the windows of a separator -> two tracks (2, samples)."""
     rate = separator.model.sample_rate
     window, overlap = round(separator.window_s * rate), round(separator.overlap_s * rate)
-    separation = LongSeparation(window, overlap, separate, stitcher, n_tracks=2)
+    separation = LongSeparation(window, overlap, rate, separate, stitcher, n_tracks=2)
     return np.concatenate([separation.push(mixture[np.newaxis]), separation.finish()], axis=1)
 
 

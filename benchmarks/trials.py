@@ -14,6 +14,7 @@ from stitching import DER_PARTS, Kept, in_windows, measure
 from unbabble import Separator
 from unbabble.base.parallel import in_parallel
 from unbabble.evaluation.metrics import LIMIT_DB, score, si_sdr
+from unbabble.inference.conditioning import high_passed
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
 from unbabble.tracking.stitch import Stitcher
@@ -115,8 +116,9 @@ def separate(mixture: Samples, separator: Separator) -> tuple[Samples, Samples, 
     mixture: (samples,) at the model's rate; both separations: (2, samples). They share the work where the mixture
     is no longer than a window.
     """
-    overlap = round(separator.overlap_s * separator.model.sample_rate)
-    stitcher = Stitcher(2, separator.model.sample_rate, overlap, separator.diarizer)
+    rate = separator.model.sample_rate
+    mixture = high_passed(mixture, rate)
+    stitcher = Stitcher(2, rate, round(separator.overlap_s * rate), separator.diarizer)
     estimates = Kept(separator.engine.submit)
     tracks = in_windows(mixture, estimates, stitcher, separator)
     one = len(estimates.kept) == 1

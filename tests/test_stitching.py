@@ -57,7 +57,7 @@ def stitched(mixture, estimate, n_tracks=2, window_s=4.0, overlap_s=1.0):
         start = next(starts)
         return Known(estimate(start, start + piece.shape[1])[np.newaxis])
 
-    separation = LongSeparation(window, overlap, separate, stitcher, n_tracks)
+    separation = LongSeparation(window, overlap, RATE, separate, stitcher, n_tracks)
     return np.concatenate([separation.push(mixture[np.newaxis]), separation.finish()], axis=1), stitcher
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unbabble.audio import RATES_HZ, SHORTEST_S, Resampler, check_numbers
 from unbabble.errors import AudioError
+from unbabble.inference.conditioning import KERNEL_S, HighPass
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S, open_model, portable
 from unbabble.inference.windows import Known, LongSeparation
@@ -186,13 +187,18 @@ class Stream(AbstractContextManager["Stream"]):
             raise ValueError(f"at_once must be a whole number from 1, not {at_once!r}")
         model = separator.model
         self.n_tracks = model.n_tracks(n_sources)
-        self.delay_s = separator.window_s * at_once + RESAMPLING_S * (self.sample_rate != model.sample_rate)
+        self.delay_s = (
+            separator.window_s * at_once + KERNEL_S + RESAMPLING_S * (self.sample_rate != model.sample_rate)
+        )
         self._to_model = Resampler(self.sample_rate, model.sample_rate)
+        self._high_pass = HighPass(model.sample_rate)
         self._from_model = Resampler(model.sample_rate, self.sample_rate)
         window, overlap = (round(length * model.sample_rate) for length in (separator.window_s, separator.overlap_s))
         self._stitcher = Stitcher(self.n_tracks, model.sample_rate, overlap, separator.diarizer)
         submit = partial(separator.engine.submit, n_sources=self.n_tracks) if self.n_tracks > 1 else _as_it_is
-        self._separation = LongSeparation(window, overlap, submit, self._stitcher, self.n_tracks, at_once)
+        self._separation = LongSeparation(
+            window, overlap, model.sample_rate, submit, self._stitcher, self.n_tracks, at_once
+        )
         self._n_in = self._n_out = 0
         self._process: int | None = os.getpid()  # None: finished
 
@@ -222,7 +228,8 @@ class Stream(AbstractContextManager["Stream"]):
         samples = checked_samples(block)
         self._n_in += samples.shape[1]
         try:
-            return self._fitted(self._from_model.push(self._separation.push(self._to_model.push(samples))))
+            heard = self._high_pass.push(self._to_model.push(samples))
+            return self._fitted(self._from_model.push(self._separation.push(heard)))
         except BaseException:  # a window is missing
             self.close()
             raise
@@ -237,7 +244,8 @@ class Stream(AbstractContextManager["Stream"]):
                 "record it again"
             )
         with self:
-            tracks = [self._separation.push(self._to_model.finish()), self._separation.finish()]
+            heard = [self._high_pass.push(self._to_model.finish()), self._high_pass.finish()]
+            tracks = [*map(self._separation.push, heard), self._separation.finish()]
             rest = [*map(self._from_model.push, tracks), self._from_model.finish()]
         fitted = self._fitted(np.concatenate(rest, axis=1))
         missing = np.zeros((self.n_tracks, self._n_in - self._n_out), np.float32)

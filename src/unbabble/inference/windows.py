@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unbabble.inference.conditioning import gain_over_knocks
+
 Samples = NDArray[np.float32]
 
 
@@ -48,6 +50,8 @@ class LongSeparation:
     ----------
     window, overlap
         Samples of a window, and those that neighbours share.
+    sample_rate
+        Hz.
     separate
         Begins to separate a window (1, samples).
     stitcher
@@ -62,6 +66,7 @@ class LongSeparation:
         self,
         window: int,
         overlap: int,
+        sample_rate: int,
         separate: Callable[[Samples], Pending],
         stitcher: Stitches,
         n_tracks: int,
@@ -69,8 +74,8 @@ class LongSeparation:
     ) -> None:
         self._splitter, self._joiner = WindowSplitter(window, overlap), WindowJoiner(overlap)
         self._separate, self._stitcher = separate, stitcher
-        self._n_tracks, self._at_once = n_tracks, at_once
-        self._under_way: deque[tuple[Samples, Pending]] = deque()
+        self._sample_rate, self._n_tracks, self._at_once = sample_rate, n_tracks, at_once
+        self._under_way: deque[tuple[Samples, Samples, Pending]] = deque()
 
     def push(self, mixture: Samples) -> Samples:
         """The next samples (1, samples) -> as many of the tracks (tracks, samples) as are ready."""
@@ -84,20 +89,21 @@ class LongSeparation:
     def stop(self) -> None:
         """Give up what is under way."""
         while self._under_way:
-            self._under_way.popleft()[1].stop()
+            self._under_way.popleft()[2].stop()
 
     def _tracks(self, windows: Iterable[Samples]) -> Samples:
         tracks = [np.zeros((self._n_tracks, 0), np.float32)]
         for window in windows:
-            self._under_way.append((window[0], self._separate(window)))
+            gain = gain_over_knocks(window[0], self._sample_rate)
+            self._under_way.append((window[0] * gain, gain, self._separate(window * gain)))
             tracks.extend(self._stitched(self._at_once - 1))
         return np.concatenate(tracks, axis=1)
 
     def _stitched(self, left: int) -> Iterable[Samples]:
         """What is ready once at most so many windows are left under way."""
         while len(self._under_way) > left:
-            mixture, estimates = self._under_way[0]
-            tracks = self._stitcher.push(mixture, estimates.result()[0])
+            mixture, gain, estimates = self._under_way[0]
+            tracks = self._stitcher.push(mixture, estimates.result()[0]) / gain
             self._under_way.popleft()
             yield self._joiner.push(tracks)
 
