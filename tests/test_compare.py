@@ -174,10 +174,10 @@ def test_the_comparison_of_the_repo_is_the_papers_table_and_more():
     assert comparison.recipe == REPO / "recipes" / "paper.yaml"
 
 
-@pytest.mark.parametrize("name", ["choice", "feedback", "table1", "table1-small"])
+@pytest.mark.parametrize("name", ["choice", "feedback", "halving", "table1", "table1-small"])
 def test_the_changes_of_the_repos_comparisons_fit_their_recipes(name):
     comparison = read_comparison(REPO / "recipes" / f"{name}.yaml")
     recipe = with_changes(read_recipe(comparison.recipe), comparison.changes)
     for design_name, design in comparison.designs.items():
         if isinstance(design, tuple):
-            assert (with_changes(recipe, design) == recipe) == (design_name == "u2")  # the first candidate, as it is
+            assert (with_changes(recipe, design) == recipe) == (design_name == "u2")  # that of the recipe, as it is
