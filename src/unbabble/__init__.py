@@ -5,25 +5,61 @@
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from unbabble.errors import (
+    AudioError,
+    CorpusError,
+    MissingExtra,
+    ModelError,
+    OutputError,
+    RecipeError,
+    TrainingError,
+    UnbabbleError,
+)
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports to its makers once it is imported
 
 __version__ = "0.1.0"
-__all__ = ["Separator", "__version__", "separate"]
+__all__ = [
+    "AudioError",
+    "CorpusError",
+    "MissingExtra",
+    "ModelError",
+    "OutputError",
+    "RecipeError",
+    "Separator",
+    "Stream",
+    "TrainingError",
+    "UnbabbleError",
+    "__version__",
+    "evaluate",
+    "separate",
+    "simulate",
+    "train",
+]
 
 if TYPE_CHECKING:
+    from unbabble.api import evaluate, simulate, train
     from unbabble.files import separate
-    from unbabble.inference.separator import Separator
+    from unbabble.inference.separator import Separator, Stream
+
+HOMES = {
+    "Separator": "unbabble.inference.separator",
+    "Stream": "unbabble.inference.separator",
+    "evaluate": "unbabble.api",
+    "separate": "unbabble.files",
+    "simulate": "unbabble.api",
+    "train": "unbabble.api",
+}
 
 
 def __getattr__(name: str) -> Any:  # on first use, so that importing the package costs nothing
-    if name == "Separator":
-        from unbabble.inference.separator import Separator
-
-        return Separator
-    if name == "separate":
-        from unbabble.files import separate
-
-        return separate
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from unbabble.cli.extra import extra
+from unbabble.base.extra import extra
 from unbabble.cli.screen import Screen
 
 

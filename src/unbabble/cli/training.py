@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unbabble.cli.extra import extra
+from unbabble.base.extra import extra
 from unbabble.cli.screen import Screen
 from unbabble.training.memory import keep_freed_memory
 

@@ -1,4 +1,4 @@
-"""Commands that need more than the base installation."""
+"""What needs more than the base installation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
