@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import run_here
 
@@ -9,7 +10,7 @@ from unbabble import Separator, separate
 from unbabble.errors import ModelError
 from unbabble.files import Options
 from unbabble.inference.model_folder import BUNDLED
-from unbabble.tracking.diarizer import open_diarizer
+from unbabble.tracking.diarizer import Diarizer, open_diarizer
 
 
 @pytest.mark.parametrize("name", ["diarizer", "listener", BUNDLED / "diarizer"])
@@ -33,3 +34,13 @@ def test_the_old_keyword_and_flag_still_choose_the_diarizer(tiny_model, tmp_path
     assert done.returncode == 1
     assert str(tmp_path / "none") in done.stderr
     assert "--listener" not in run_here("separate", "--help").stdout
+
+
+def test_too_few_frames_are_told():
+    diarizer = Diarizer()
+    for n_samples in (1, 640, 641, 16000, 16001):
+        assert diarizer(np.zeros((2, n_samples), np.float32), 16000)[0].shape[1] >= -(-n_samples // 640)
+    graph = diarizer._graph
+    diarizer._graph = lambda *arguments: [array[:, :-2] for array in graph(*arguments)]
+    with pytest.raises(ModelError, match=r"\.onnx: gives 24 frames of 25"):
+        diarizer(np.zeros((2, 16000), np.float32), 16000)

@@ -12,6 +12,7 @@ from unbabble.audio import RATES_HZ, Resampler
 from unbabble.errors import ModelError
 from unbabble.inference.graph import Axes, Graph, interruptible
 from unbabble.inference.model_folder import check_file, find_folder, read_card
+from unbabble.tracking.activity import FRAME_S
 
 Array = NDArray[np.float32]
 
@@ -77,4 +78,9 @@ class Diarizer:
         resampler = Resampler(sample_rate, self.sample_rate)
         low = np.concatenate([resampler.push(signals), resampler.finish()], axis=1)
         counts, embeddings = interruptible(partial(self._graph, {"signals": low}))
+        n_frames = -(-signals.shape[1] // round(FRAME_S * sample_rate))
+        if counts.shape[1] < n_frames:
+            raise ModelError(
+                f"{self.folder.path / GRAPH}: gives {counts.shape[1]} frames of {n_frames}; export the diarizer again"
+            )
         return counts, embeddings
