@@ -2,11 +2,15 @@
 
 import io
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import soundfile
+
+from unbabble.audio import open_recording, open_stream
+from unbabble.errors import AudioError
 
 # What soundfile writes, by its format and subtype.
 SOUNDFILE_FORMATS = {
@@ -165,3 +169,41 @@ def wav(rate=16000, n_channels=1, bits=16, n_bytes=None, samples=b"", align=None
     riff = min(36 + n_bytes, 2**32 - 1) if riff is None else riff
     head = b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + struct.pack("<I", 16) + fmt
     return head + b"data" + struct.pack("<I", n_bytes) + samples + tail
+
+
+def encode_late(path: Path, samples, rate, codec, pictures, delay_s: float) -> None:
+    """A video of which the sound begins later than the pictures."""
+    samples = np.atleast_2d(samples)
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(pictures, rate=25)
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        stream = file.add_stream(codec, rate=rate, layout="mono")
+        for number in range(round(25 * (delay_s + samples.shape[1] / rate))):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 99, np.uint8), format="rgb24")
+            frame.pts = number
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        frame = av.AudioFrame.from_ndarray(samples, format="flt", layout="mono")
+        frame.sample_rate = rate
+        size = stream.codec_context.frame_size or 1024
+        converter = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=rate, frame_size=size)
+        for number, piece in enumerate((*converter.resample(frame), *converter.resample(None))):
+            piece.pts, piece.time_base = round(delay_s * rate) + number * size, Fraction(1, rate)
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+
+
+def ogg_pages(data: bytes) -> list[bytes]:
+    return [b"OggS\0" + page for page in data.split(b"OggS\0")[1:]]
+
+
+def both(path: Path) -> list:
+    """What comes of a file, by its name and through a pipe: the first channel's samples, or why there are none."""
+    results: list = []
+    for opened in (open_recording(path), open_stream(Unseekable(path.read_bytes()))):
+        try:
+            with opened as recording:
+                results.append(np.concatenate(list(recording.blocks), axis=1)[0])
+        except AudioError as error:
+            results.append(str(error))
+    return results

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from audio_files import LEADING_ELSEWHERE, encode, wav, write_format
+from audio_files import LEADING_ELSEWHERE, both, encode, ogg_pages, wav, write_format
 from conftest import tone
 
 from unbabble.audio import ffmpeg, open_recording, read_mono
@@ -36,6 +36,53 @@ def test_a_truncated_file_is_reported(tmp_path, name):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 6 // 10])
     assert "cut short" in told(path)
+
+
+@pytest.mark.parametrize("name", ["16.flac", "vorbis.ogg", "speech.opus", "speech.mp3", "speech.tta", "video.mkv"])
+def test_zeros_in_the_middle_are_told(tmp_path, name, capfd):
+    """From the file and through a pipe: decoders pass over them, or invent what may have been there."""
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 288000).astype(np.float32)
+    path = write_format(tmp_path, name, noise, 48000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(4096) + whole[len(whole) // 2 + 4096 :])
+    for result in both(path):
+        assert "damaged" in result
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["vorbis.ogg", "speech.opus"])
+def test_pages_that_are_missing_or_changed_are_told(tmp_path, name):
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 480000).astype(np.float32)
+    path = write_format(tmp_path, name, noise, 48000)
+    pages = ogg_pages(path.read_bytes())
+    path.write_bytes(b"".join(pages[:8] + pages[9:]))
+    for result in both(path):
+        assert "page 9 follows page 7" in result
+    changed = bytearray(pages[8])
+    changed[-100] ^= 1
+    path.write_bytes(b"".join([*pages[:8], bytes(changed), *pages[9:]]))
+    for result in both(path):
+        assert "page 8 is damaged" in result
+
+
+def test_a_dump_of_a_live_stream_is_whole(tmp_path):
+    """It begins with the headers, and goes on with the page of the day."""
+    path = write_format(tmp_path, "vorbis.ogg", np.random.default_rng(0).uniform(-0.3, 0.3, 480000), 48000)
+    pages = ogg_pages(path.read_bytes())
+    path.write_bytes(b"".join(pages[:2] + pages[5:]))
+    for result in both(path):
+        assert 100_000 < len(result) < 480_000
+
+
+def test_an_mp3_that_counts_its_frames_is_cut_in_a_pipe(tmp_path):
+    path = write_format(tmp_path, "speech.mp3", tone(4.0, 48000), 48000)
+    whole = path.read_bytes()
+    path.write_bytes(b"ID3\3\0\0\0\1\0\0" + bytes(1 << 14) + whole)  # behind a picture
+    for result in both(path):
+        assert len(result) == pytest.approx(192000, abs=1152)
+    path.write_bytes(path.read_bytes()[: -len(whole) * 3 // 10])
+    for result in both(path):
+        assert "of 192000 samples are there" in result
 
 
 def test_an_ogg_that_ends_with_a_page_is_whole(tmp_path):

@@ -4,26 +4,13 @@ import struct
 
 import numpy as np
 import pytest
-from audio_files import SIZE_FIELDS, STAND_INS, Unseekable, encode, restate, wav, write_format
+from audio_files import SIZE_FIELDS, STAND_INS, both, encode, encode_late, restate, wav, write_format
 from conftest import tone
 
-from unbabble.audio import open_recording, open_stream, read_mono
-from unbabble.errors import AudioError
+from unbabble.audio import read_mono
 
 SAMPLES = (tone(2.0) * 32767).astype("<i2").tobytes()
 LIST = b"LIST" + struct.pack("<I", 10) + b"INFOabcdef"
-
-
-def both(path) -> list[np.ndarray | str]:
-    """What comes of a file, opened by its name and through a pipe: samples, or why there are none."""
-    results: list[np.ndarray | str] = []
-    for opened in (open_recording(path), open_stream(Unseekable(path.read_bytes()))):
-        try:
-            with opened as recording:
-                results.append(np.concatenate(list(recording.blocks), axis=1)[0])
-        except AudioError as error:
-            results.append(str(error))
-    return results
 
 
 def placed(tmp_path, data: bytes):
@@ -119,3 +106,59 @@ def test_mpeg_in_a_wav_is_decoded_in_silence(tmp_path, capfd, codec):
     whole = (tmp_path / "it.wav").read_bytes()
     for result in both(placed(tmp_path, whole[: len(whole) // 2])):
         assert "bytes are there" in result
+
+
+LYRICS = b"LYRICSBEGININD0000200LYR00500" + b"x" * 500 + b"000550LYRICS200"
+APE = struct.pack("<8sIIII8x", b"APETAGEX", 2000, 532, 1, 0xA0000000) + b"y" * 500
+TAILS = [
+    LYRICS,
+    LYRICS + b"TAG" + bytes(125),
+    bytes(5000),
+    bytes(100_000),
+    APE,
+    b"TAG" + bytes(125),
+    b"ID3\3" + b"q" * 2000,
+]
+
+
+@pytest.mark.parametrize("tail", TAILS, ids=range(len(TAILS)))
+@pytest.mark.parametrize("name", ["speech.mp3", "speech.mp2", "raw.aac"])
+def test_what_stands_behind_the_last_frame_is_no_damage(tmp_path, name, tail):
+    path = write_format(tmp_path, name, tone(2.0, 48000), 48000)
+    whole = both(path)
+    path.write_bytes(path.read_bytes() + tail)
+    for result, expected in zip(both(path), whole, strict=True):
+        assert len(result) == pytest.approx(len(expected), abs=1152)  # the padding may come, too
+        np.testing.assert_array_equal(result[: len(expected)], expected[: len(result)])
+
+
+def test_the_same_in_the_middle_is_damage(tmp_path):
+    path = write_format(tmp_path, "speech.mp3", tone(2.0, 48000), 48000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:5000] + bytes(4096) + whole[9096:])
+    for result in both(path):
+        assert "damaged" in result
+
+
+LATE = [
+    *(("late.webm", "libopus", "libvpx"), ("late.mkv", "aac", "mpeg4"), ("late.avi", "libmp3lame", "mpeg4")),
+    *(("late.avi", "aac", "mpeg4"), ("late.avi", "pcm_s16le", "mpeg4"), ("late.flv", "aac", "flv")),
+    *(("late.mp4", "aac", "mpeg4"), ("late.mov", "pcm_s16le", "mpeg4"), ("late.ts", "aac", "mpeg2video")),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "pictures"), LATE)
+def test_sound_that_begins_late_is_whole(tmp_path, name, codec, pictures):
+    encode_late(tmp_path / name, tone(2.0, 48000), 48000, codec, pictures, delay_s=3.0)
+    from_file, piped = both(tmp_path / name)
+    assert from_file.size == pytest.approx(96000, abs=3000)
+    assert "give the name of a file" in piped if name in ("late.mp4", "late.mov") else len(piped) == from_file.size
+
+
+@pytest.mark.parametrize(("name", "codec", "pictures"), LATE[:5])
+def test_sound_that_begins_late_and_is_cut_is_told(tmp_path, name, codec, pictures):
+    encode_late(tmp_path / name, tone(4.0, 48000), 48000, codec, pictures, delay_s=1.0)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) * 7 // 10])
+    for result in both(tmp_path / name):
+        assert "cut short" in result

@@ -54,6 +54,7 @@ LAYOUTS = (
     Layout(re.compile(rb"caff"), 8, b"data", ">Q", prefix=4, align=1),
     Layout(re.compile(rb"riff.{20}wave", re.DOTALL), 40, b"data", "<Q", name_bytes=16, counted=24, align=8),
 )
+AVI = Layout(re.compile(rb"RIFF....AVI ", re.DOTALL), 0, b"RIFF")  # one or, beyond 1 GB, several of them
 AU = Layout(re.compile(rb"\.snd"), 24, b"", ">I", align=1)  # samples behind a header, nothing else
 
 
@@ -122,11 +123,11 @@ def read_header(file: Bytes, n_bytes: int, name: str) -> Header:
         or (chunks := following(file, sound, sound.start + sound.stated)) is None
     ):
         return Header(sound, sound.sized(there))
-    check_alone(chunks, name)
+    check_alone(chunks, sound.layout, name)
     more = [chunk for chunk in chunks if chunk.name.startswith(sound.layout.sound)]
     for chunk in more:
         check_there(chunk.size, n_bytes - chunk.start, name)
-    return Header(sound, several=bool(more))
+    return Header(sound, several=bool(more) and sound.layout is not AVI)
 
 
 def check_there(stated: int, there: int, name: str) -> None:
@@ -135,9 +136,9 @@ def check_there(stated: int, there: int, name: str) -> None:
         raise cut_short(name, f"{there} of {stated} bytes are there")
 
 
-def check_alone(chunks: Sequence[Chunk], name: str) -> None:
+def check_alone(chunks: Sequence[Chunk], layout: Layout, name: str) -> None:
     """Raise AudioError, which begins with ``name``, where one recording hangs behind another."""
-    if any(chunk.name.startswith(RECORDINGS) for chunk in chunks):
+    if layout is not AVI and any(chunk.name.startswith(RECORDINGS) for chunk in chunks):
         raise AudioError(f"{name}: another recording follows in the same file; expected one; cut the file in two")
 
 
@@ -148,7 +149,7 @@ def find_sound(file: Bytes) -> Sound | None:
     if AU.begins.match(head) and len(head) >= AU.header:
         start, stated = struct.unpack(">II", head[4:12])
         return Sound(AU, start, stated, 8, AU.size)
-    layout = next((layout for layout in LAYOUTS if layout.begins.match(head)), None)
+    layout = next((layout for layout in (*LAYOUTS, AVI) if layout.begins.match(head)), None)
     if layout is None:
         return None
     format_tag, long = 0, None
@@ -165,7 +166,7 @@ def find_sound(file: Bytes) -> Sound | None:
 
 def may_state(head: bytes) -> bool:
     """Whether a file that begins so (with 40 bytes at least) is of a kind that states the size of its samples."""
-    return any(layout.begins.match(head) for layout in (*LAYOUTS, AU))
+    return any(layout.begins.match(head) for layout in (*LAYOUTS, AVI, AU))
 
 
 def following(file: Bytes, sound: Sound, end: int) -> list[Chunk] | None:

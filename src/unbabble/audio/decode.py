@@ -5,22 +5,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from unbabble.audio.recording import Recording, Samples, checked, cut_short, to_mono
+from unbabble.audio.recording import Recording, Samples, checked, to_mono
 from unbabble.audio.resample import resample
 from unbabble.audio.sndfile import is_sndfile, open_sndfile
-from unbabble.audio.source import (
-    BEGIN_BYTES,
-    END_BYTES,
-    FileSource,
-    PipeSource,
-    counts_frames,
-    ends_inside_page,
-    is_chain,
-)
+from unbabble.audio.source import BEGIN_BYTES, FileSource, PipeSource
 from unbabble.audio.stream import open_stream
 from unbabble.errors import AudioError
 
@@ -59,7 +50,7 @@ def declares_length(path: Path) -> bool:
     if suffix != ".mp3":
         return suffix != ".aac"
     with path.open("rb") as file:
-        return counts_frames(file)
+        return FileSource(file, str(path)).mp3_samples is not None
 
 
 def _open(path: Path, stack: ExitStack) -> Recording:
@@ -69,12 +60,9 @@ def _open(path: Path, stack: ExitStack) -> Recording:
     head = file.read(BEGIN_BYTES)
     if not head:
         raise AudioError(f"{path}: the file is empty; expected audio; copy or download it again")
-    end = _end(file) if head.startswith(b"OggS") else b""
-    if end and ends_inside_page(end):
-        raise cut_short(str(path), "its last page is incomplete")
-    chain = bool(end) and is_chain(head, end)  # of which libsndfile would read the first link only
     source = FileSource(file, str(path))
-    found = open_sndfile(path, stack) if is_sndfile(head) and source.header.plain and not chain else ""
+    simple = is_sndfile(head) and source.header.plain and source.n_streams == 1  # libsndfile reads the first only
+    found = open_sndfile(path, stack) if simple else ""
     if isinstance(found, str):
         from unbabble.audio.ffmpeg import open_ffmpeg  # FFmpeg takes a tenth of a second to load
 
@@ -95,8 +83,3 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"{path}: cannot be read: {reason}; check the name and the permissions") from None
-
-
-def _end(file: BinaryIO) -> bytes:
-    file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
-    return file.read()

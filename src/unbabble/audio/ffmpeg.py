@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.plane import AudioPlane
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 
 from unbabble.audio.recording import BLOCK, Recording, Samples, cut_short, known_tags
 from unbabble.audio.source import FileSource, PipeSource
@@ -34,8 +34,11 @@ FORMATS = (
 )
 MATROSKA_DURATION = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)")
 SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+# What may stand behind the last frame: tags of several kinds, and zeros of disks that keep whole blocks.
+NO_SOUND = re.compile(rb"(?:TAG|ID3|APETAGEX|LYRICSBEGIN).*|\0+", re.DOTALL)
 GATHERED = 1 << 13  # samples of all channels together, before they are passed on
-SLACK_S = {"asf": 0.5}  # what encoders add or leave out at the ends; of the others:
+CHECKED = ("flac", "tta")  # codecs with checksums, which FFmpeg passes over unless it is told
+SLACK_S = {"asf": 0.5, "flac": 0.0, "tta": 0.0}  # what encoders add or leave out at the ends; of the others:
 USUAL_SLACK_S = 0.1
 
 
@@ -53,13 +56,18 @@ def open_ffmpeg(source: FileSource | PipeSource, name: str, stack: ExitStack, sn
     stream = container.streams.best("audio") or container.streams.audio[0]
     if stream.codec_context is None:
         raise AudioError(f"{name}: no decoder for its kind of sound; expected a usual one; convert it to wav first")
+    if stream.codec_context.name in CHECKED:
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
     duration_s, of_stream = _duration_s(container, stream)
     kind, header = container.format.name, source.header
     if header.repairs and (isinstance(source, PipeSource) or kind == "aiff"):  # which states it twice
         duration_s = None
-    # An mp3 may not state it, and where the header tells of the samples, bytes are counted instead.
-    of_stream = of_stream and header.sound is None and (source.counts_frames or kind != "mp3")
     declared = int(duration_s * stream.rate) if duration_s is not None and of_stream else 0
+    if kind == "mp3":  # of which FFmpeg guesses
+        declared = source.mp3_samples or 0
+        duration_s = declared / stream.rate if declared else duration_s
+    elif header.sound is not None:  # whose bytes are counted; an avi's length has the time before the sound in it
+        declared = 0
     slack = int(SLACK_S.get(kind, USUAL_SLACK_S) * stream.rate)
     blocks = _gathered(_samples(container, stream, declared, slack, source, name))
     tags = known_tags({**container.metadata, **stream.metadata})
@@ -92,7 +100,7 @@ def _samples(
     """Frame by frame (channels, samples); declared: how many samples there should be, but for ``slack`` of them."""
     rate, n_channels, n_read = stream.rate, stream.channels, 0
     try:
-        for frame in container.decode(stream):
+        for frame in _frames(container, stream, name):
             samples = _as_floats(frame)
             if frame.sample_rate != rate or len(samples) != n_channels:
                 found = f"{frame.sample_rate} Hz and {len(samples)} channels after {rate} Hz and {n_channels}"
@@ -107,6 +115,22 @@ def _samples(
             raise cut_short(name, f"decoding failed after {n_read} samples: {reason}") from None
     if n_read < declared - slack:
         raise cut_short(name, f"{n_read} of {declared} samples are there")
+
+
+def _frames(container: Any, stream: Any, name: str) -> Iterator[av.AudioFrame]:
+    """Frame by frame, but for what stands behind the last without being sound."""
+    behind = False
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except InvalidDataError:
+            if not NO_SOUND.fullmatch(bytes(packet)):
+                raise
+            behind = True
+            continue
+        if behind and frames:
+            raise cut_short(name, "in its middle stands what is no sound")
+        yield from frames
 
 
 def _gathered(frames: Iterator[Samples]) -> Iterator[Samples]:
@@ -181,7 +205,8 @@ def _duration_s(container: Any, stream: Any) -> tuple[float | None, bool]:
         duration_s = float(stream.duration * stream.time_base)
     elif written:
         hours, minutes, seconds = map(float, written.groups())
-        duration_s = 3600 * hours + 60 * minutes + seconds
+        begins_s = float((stream.start_time or 0) * (stream.time_base or 0))
+        duration_s = 3600 * hours + 60 * minutes + seconds - begins_s  # which is when it ends
     elif container.duration is not None:
         duration_s = container.duration / av.time_base
         stated = stated and len(container.streams) == 1

@@ -2,33 +2,43 @@
 
 import errno
 import os
+import re
 from collections.abc import Mapping
 from io import BytesIO
 from typing import BinaryIO
 
 from unbabble.audio.chunks import Header, check_alone, check_there, find_sound, following, may_state, read_header
+from unbabble.audio.ogg import OggPages
 from unbabble.audio.recording import cut_short
 
 BEGIN_BYTES = 40  # by which a kind of file is known, and the number of an Ogg
 LONGEST_HEADER = 1 << 20  # bytes before the samples of a pipe that are waited for
 OPEN_BYTES = 2**62  # as good as for ever, and small enough for FFmpeg to add to
 TAIL_BYTES = 1 << 16  # behind the stated end of a pipe, by which it is known what they are
-LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of an Ogg page
-END_BYTES = 2 * LONGEST_PAGE  # in which a page begins
+FIRST_FRAME_BYTES = 400
+# The header's second byte, the flags (of which 1 says that frames are counted), and the number of frames.
+MPEG_COUNT = re.compile(
+    rb"\xff([\xe2-\xff]).{11,36}?(?:Xing|Info)\0\0\0([\1\3\5\7\x09\x0b\x0d\x0f])(.{4})", re.DOTALL
+)
 
 
 class FileSource:
     """A file as long as it was when opened, so that reading one that still grows ends.
 
-    header: what it states of its samples, which is repaired where it is wrong; counts_frames: whether it, if it is
-    an mp3, says how long it is. Raises AudioError, which begins with ``name``, where samples are missing.
+    header: what it states of its samples, which is repaired where it is wrong; mp3_samples: how many samples it
+    counts, if it is an mp3 that does; n_streams: how many recordings an Ogg holds. Raises AudioError, which begins
+    with ``name``, where samples are missing.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file, self._size = file, file.seek(0, os.SEEK_END)
         self.header = Header(None)
         self.header = read_header(self, self._size, name)
-        self.counts_frames = counts_frames(file)
+        file.seek(0)
+        file.seek(tag_bytes(file.read(10)))
+        self.mp3_samples = mp3_samples(file.read(FIRST_FRAME_BYTES))
+        file.seek(0)
+        self.n_streams = self._checked_pages(name) if file.read(4) == b"OggS" else 1
         file.seek(0)
 
     def read(self, size: int) -> bytes:
@@ -44,19 +54,29 @@ class FileSource:
     def tell(self) -> int:
         return self._file.tell()
 
+    def _checked_pages(self, name: str) -> int:
+        """How many streams there are. Raises AudioError where pages are missing or damaged."""
+        pages = OggPages()
+        self.seek(0)
+        while data := self.read(1 << 20):
+            pages.push(data)
+        pages.finish()
+        if pages.problem:
+            raise cut_short(name, pages.problem)
+        return pages.n_streams
+
 
 class PipeSource:
     """A pipe: as much as has arrived, and never back.
 
-    n_bytes: how many came so far; header: what it states of its samples.
+    n_bytes: how many came so far; header and mp3_samples: as of a file.
     """
-
-    counts_frames = True  # FFmpeg does not guess the length of what has no end
 
     def __init__(self, file: BinaryIO) -> None:
         self._read = getattr(file, "read1", file.read)
-        self._ahead, self._end, self._tail = self._header(), b"", b""
-        self._is_ogg = self._ahead.startswith(b"OggS")
+        self._ahead, self._tail = self._begin(), b""
+        self._pages = OggPages() if self._ahead.startswith(b"OggS") else None
+        self.mp3_samples = mp3_samples(self._ahead[tag_bytes(self._ahead) :])
         self._sound = sound = find_sound(BytesIO(self._ahead))
         self.header = Header(sound, sound.sized(OPEN_BYTES) if sound and sound.is_open else {})
         self._ahead = repaired(self._ahead, 0, self.header.repairs)
@@ -66,8 +86,8 @@ class PipeSource:
         data: bytes = self._ahead[:size] or self._read(size)
         self._ahead = self._ahead[len(data) :]
         self.n_bytes += len(data)
-        if self._is_ogg:
-            self._end = (self._end + data)[-END_BYTES:]
+        if self._pages:
+            self._pages.push(data)
         if self._sound and len(self._tail) < TAIL_BYTES:
             self._tail += data[max(0, len(data) - max(0, self.n_bytes - self._stated_end)) :]
         return data
@@ -75,8 +95,10 @@ class PipeSource:
     def check_end(self, name: str) -> None:
         """After the last sample: raise AudioError, which begins with ``name``, where the recording promises more, or
         has more than it says."""
-        if self._is_ogg and ends_inside_page(self._end):
-            raise cut_short(name, "its last page is incomplete")
+        if self._pages:
+            self._pages.finish()
+            if self._pages.problem:
+                raise cut_short(name, self._pages.problem)
         if self._sound is None or self._sound.is_open:
             return
         while self.read(1 << 16):  # what follows the samples; a writer whose last bytes nobody reads would fail
@@ -86,18 +108,21 @@ class PipeSource:
         chunks = following(BytesIO(bytes(end) + self._tail), self._sound, end)
         if chunks is None:
             raise cut_short(name, f"more samples come than the {self._sound.stated} bytes that its header states")
-        check_alone(chunks, name)
+        check_alone(chunks, self._sound.layout, name)
 
     @property
     def _stated_end(self) -> int:
         return self._sound.start + self._sound.stated if self._sound else 0
 
-    def _header(self) -> bytes:
-        """The first bytes, as far as the samples if they are of a kind that says where these begin."""
+    def _begin(self) -> bytes:
+        """The first bytes: as many as it takes to know what is stated of the samples."""
         data = b""
         while len(data) < LONGEST_HEADER and (more := self._read(1 << 12)):
             data += more
-            if len(data) >= BEGIN_BYTES and (not may_state(data) or find_sound(BytesIO(data))):
+            stated = not may_state(data) or find_sound(BytesIO(data))
+            if stated and len(data) >= max(
+                BEGIN_BYTES, tag_bytes(data) + FIRST_FRAME_BYTES * data.startswith(b"ID3")
+            ):
                 break
         return data
 
@@ -112,31 +137,21 @@ def repaired(data: bytes, start: int, repairs: Mapping[int, bytes]) -> bytes:
     return bytes(changed)
 
 
-def counts_frames(file: BinaryIO) -> bool:
-    """Whether the first frame of an mp3, behind a tag, says how many there are."""
-    file.seek(0)
-    head = file.read(10)
-    tag_size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
-    file.seek(10 + tag_size if head.startswith(b"ID3") else 0)
-    first_frame = file.read(400)
-    return b"Xing" in first_frame or b"Info" in first_frame
+def tag_bytes(head: bytes) -> int:
+    """How long the tag is with which an mp3 begins (ID3v2)."""
+    size = sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    return 10 + size if head.startswith(b"ID3") else 0
 
 
-def ends_inside_page(end: bytes) -> bool:
-    """Whether an Ogg of which these are the last bytes (END_BYTES at least, or all) was cut.
+def mp3_samples(head: bytes) -> int | None:
+    """How many samples an mp3 says that it holds, in its first frame; None where it does not.
 
-    Ogg declares no length, but each page does: a recording that was stopped ends with a page, a cut one within.
+    head: what follows the tag.
     """
-    page = _last_page(end)
-    lengths = page[27 : 27 + page[26]] if len(page) >= 27 else b""
-    return len(page) < 27 or len(lengths) < page[26] or len(page) < 27 + len(lengths) + sum(lengths)
-
-
-def is_chain(begin: bytes, end: bytes) -> bool:
-    """Whether an Ogg holds several recordings, one behind the other: its first page and its last have two numbers."""
-    return begin[14:18] != _last_page(end)[14:18]
-
-
-def _last_page(end: bytes) -> bytes:
-    start = end.rfind(b"OggS\0")
-    return end[start:] if start >= 0 else b""
+    if (found := MPEG_COUNT.search(head[:FIRST_FRAME_BYTES])) is None:
+        return None
+    version, flags, n_frames = found[1][0], found[2][0], int.from_bytes(found[3], "big")
+    rest = head[found.end() :]
+    # Behind a table, the encoder may say by how much it filled up the ends: 12 bits for each.
+    padding = int.from_bytes(rest[129:132], "big") if flags & 15 == 15 and rest[108:109].isalpha() else 0
+    return n_frames * (1152 if version & 8 else 576) - (padding >> 12) - (padding & 0xFFF)
