@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import RATE, exported, run
+from conftest import RATE, exported, run, run_here
 from test_sets_preview import Page
 from typer.testing import CliRunner
 
 from unbabble import Separator
 from unbabble.cli import app
-from unbabble.errors import CorpusError, OutputError
-from unbabble.evaluation.evaluate import evaluate
+from unbabble.errors import CorpusError, ModelError, OutputError
+from unbabble.evaluation.evaluate import Evaluator, evaluate
 from unbabble.evaluation.metrics import score
 from unbabble.evaluation.report import WORST, write_report
 from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
@@ -55,7 +55,7 @@ def test_the_command_writes_tables_json_and_a_page(tiny_model, small_set, tmp_pa
     out = tmp_path / "scores"
     done = run("evaluate", tiny_model, small_set, "--out", out, "--metrics", "si_sdr,sdr", "--jobs", "2")
     assert done.returncode == 0, done.stderr
-    assert "| Overlap ratio | mixtures | SI-SDR | SI-SDRi | SDR | SDRi |" in done.stdout
+    assert "| Overlap ratio | mixtures | SI-SDR | SI-SDRi | SDR | SDRi | overlooked |" in done.stdout
     assert done.stdout.startswith((out / "summary.md").read_text())
     rows = rows_of(out)
     assert [row["id"] for row in rows] == [f"{number:06d}" for number in range(COUNT)]
@@ -179,6 +179,18 @@ def test_sets_of_several_numbers_of_speakers(tiny_model, corpora, tmp_path):
         evaluate(any_number, mixtures, tmp_path / "none", speakers=7)
 
 
+def written_set(folder: Path, names: list[str], seconds: float = 1.0) -> Path:
+    """Mixtures of noise as LibriMix lays them out."""
+    rng = np.random.default_rng(0)
+    for name in names:
+        sources = 0.1 * rng.standard_normal((2, round(seconds * RATE)))
+        for part, samples in zip(("mix_clean", "s1", "s2"), (sources.sum(0), *sources), strict=True):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            with (folder / part / f"{name}.wav").open("wb") as file:  # soundfile takes no undecodable names
+                soundfile.write(file, samples, RATE, subtype="FLOAT", format="WAV")
+    return folder
+
+
 def test_a_set_of_another_layout_whose_overlap_is_measured_and_a_silent_source(tiny_model, tmp_path):
     rng = np.random.default_rng(0)
     for name in "ab":
@@ -195,6 +207,69 @@ def test_a_set_of_another_layout_whose_overlap_is_measured_and_a_silent_source(t
     write_report(found, tmp_path / "out")
     assert "a talker is silent): 1" in (tmp_path / "out" / "summary.md").read_text()
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["unscored"] == 1
+
+
+@pytest.mark.parametrize("harm", ["cut", "nan", "short", "text"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_bad_mixture_is_named_and_left_out(harm, number, tiny_model, tmp_path):
+    folder = written_set(tmp_path / "set", list("abc"))
+    path = folder / ("mix_clean" if harm == "text" else "s2") / f"{'abc'[number]}.wav"
+    whole, samples = path.read_bytes(), soundfile.read(path)[0]
+    if harm == "cut":
+        path.write_bytes(whole[:20])
+    elif harm == "text":
+        path.write_text("not sound")
+    else:
+        samples[100] = np.nan if harm == "nan" else 0
+        soundfile.write(path, samples[: -1 if harm == "short" else None], RATE, subtype="FLOAT")
+    out = tmp_path / "out"
+    done = run_here("evaluate", tiny_model, folder, "--out", out, "--metrics", "si_sdr")
+    assert done.returncode == 1
+    assert [str(path) in line for line in done.stderr.splitlines() if line.startswith("error")] == [True]
+    assert [row["id"] for row in rows_of(out)] == [name for name in "abc" if name != "abc"[number]]
+    assert json.loads((out / "summary.json").read_text())["unreadable"] == 1
+    assert "cannot be read: 1" in (out / "summary.md").read_text()
+    path.write_bytes(whole)
+    assert len(evaluate(tiny_model, read_set(folder), tmp_path / "again").results) == 3
+
+
+def test_a_set_of_which_nothing_can_be_read_is_refused(tiny_model, tmp_path):
+    folder = written_set(tmp_path / "set", ["a", "b"])
+    for name in "ab":
+        (folder / "s1" / f"{name}.wav").write_text("not sound")
+    with pytest.raises(CorpusError, match=r"no mixture of 2 can be read; the first: .*a\.wav"):
+        evaluate(tiny_model, read_set(folder), tmp_path / "out")
+
+
+def test_what_a_model_makes_of_a_mixture_is_never_left_out(tiny_model, tmp_path, monkeypatch):
+    folder = written_set(tmp_path / "set", ["a", "b"])
+    monkeypatch.setattr(Evaluator, "estimate", lambda *_: np.full((2, RATE), np.nan, np.float32))
+    with pytest.raises(ModelError, match="not numbers"):
+        evaluate(tiny_model, read_set(folder), tmp_path / "out")
+    assert rows_of(tmp_path / "out") == []
+
+
+def test_mixtures_of_ten_milliseconds_are_scored(tiny_model, tmp_path):
+    pytest.importorskip("pystoi")
+    folder, out = written_set(tmp_path / "set", ["a"], seconds=0.01), tmp_path / "out"
+    done = run_here("evaluate", tiny_model, folder, "--out", out, "--network-only", "--metrics", "stoi")
+    assert done.returncode == 0, done.stderr
+    assert (rows_of(out)[0]["stoi"], rows_of(out)[0]["si_sdr"] != "") == ("", True)
+
+
+def test_names_of_files_break_neither_table_nor_page(tiny_model, tmp_path):
+    names = ["=1+1", "-a", "'b", "c\nd", "c\\nd", 'e,"f', "g|<i>h", "\udce9"]
+    folder, out = written_set(tmp_path / "a <b>|*c*\udce9", names), tmp_path / "out"
+    mixtures = read_set(folder)
+    evaluate(tiny_model, mixtures, out, limit=4)
+    found = evaluate(tiny_model, mixtures, out, name=folder.name)
+    assert len(found.results) == len({one.id for one in found.results}) == len(names)
+    lines = (out / "mixtures.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(names)
+    assert not [row["id"] for row in rows_of(out) if row["id"][0] in "=-+@"]
+    write_report(found, out)
+    first = (out / "summary.md").read_text(encoding="utf-8").splitlines()[0]
+    assert first.endswith(r"on a \<b\>\|\*c\*\\udce9")
 
 
 def test_wrong_options_are_named(tiny_model, small_set, tmp_path):

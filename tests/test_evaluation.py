@@ -6,10 +6,10 @@ import scipy.linalg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbabble.errors import MissingExtra
+from unbabble.errors import MissingExtra, ModelError
 from unbabble.evaluation import metrics
 from unbabble.evaluation.bins import Bins, mean_by_bin, overlap_bins, read_edges
-from unbabble.evaluation.metrics import METRICS, columns, installed, score
+from unbabble.evaluation.metrics import LIMIT_DB, METRICS, columns, installed, score
 from unbabble.evaluation.overlap import measured_overlap, talking
 from unbabble.evaluation.results import Result
 from unbabble.evaluation.summary import mean_of, summarise
@@ -102,30 +102,90 @@ def test_stoi_and_pesq_equal_their_packages_and_rank_estimates(name):
     assert found[0] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["stoi", "pesq"])
-def test_scores_that_do_not_exist_are_nan(name):
+@pytest.mark.parametrize("seconds", [0.002, 0.01, 0.02, 0.1])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("name", ["stoi", "estoi", "pesq"])
+def test_scores_that_do_not_exist_are_nan(name, rate, seconds):
     pytest.importorskip("pesq" if name == "pesq" else "pystoi")
-    short = speech_like(2, seconds=0.1)
-    found = score(short, short, short.sum(0), RATE, ("si_sdr", name))
+    short = np.random.default_rng(0).standard_normal((2, round(seconds * rate))).astype(np.float32)
+    found = score(short, short, short.sum(0), rate, ("si_sdr", name))
     assert np.isfinite(found["si_sdr"])
     assert np.isnan(found[name])
+
+
+def test_where_a_source_is_silent_there_is_nothing_to_find():
+    short = speech_like(2, seconds=0.1)
     silent = short * np.array([[1], [0]], np.float32)
     for nothing in (silent, short[:0]):
         assert all(np.isnan(value) for value in score(nothing, nothing, short[0], RATE, ("si_sdr", "sdr")).values())
 
 
-def test_perfect_and_silent_estimates_have_finite_scores():
+def test_scores_of_perfect_estimates_and_of_none_have_a_limit():
     sources = speech_like(2)
-    for estimates in (sources, np.zeros_like(sources)):
-        found = score(estimates, sources, sources.sum(0), RATE, tuple(METRICS)[:2])
-        assert all(np.isfinite(value) for value in found.values())
+    found = score(sources, sources, sources.sum(0), RATE, ("si_sdr", "sdr"))
+    assert found["si_sdr"] == found["sdr"] == LIMIT_DB
+    assert score(waves(7, 9), waves(3, 5), waves(3, 5).sum(0), RATE)["si_sdr"] == -LIMIT_DB
+
+
+# Sources of 6 dB and -6 dB in their mixture: torchmetrics gives silence 0 dB, so that muting would bring 3 dB.
+LOUD_AND_SOFT = waves(3, 5) * np.array([[1.0], [0.5]], np.float32)
+
+
+@pytest.mark.parametrize("metric", ["si_sdr", "sdr"])
+@pytest.mark.parametrize("muted", [0, 1])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        lambda mixture, noise: 0 * mixture,
+        lambda mixture, noise: 0 * mixture + 0.1,
+        lambda mixture, noise: 1e-4 * noise,
+        lambda mixture, noise: 1e-4 * mixture,
+    ],
+    ids=["silence", "a constant", "faint noise", "a faint copy"],
+)
+def test_muting_a_talker_brings_nothing(rest, muted, metric):
+    mixture, noise = LOUD_AND_SOFT.sum(0), np.random.default_rng(0).standard_normal(8000).astype(np.float32)
+    estimates = np.stack([mixture, rest(mixture, noise)])[[muted, 1 - muted]]
+    found = score(estimates, LOUD_AND_SOFT, mixture, 8000, (metric,))
+    assert found[f"{metric}i"] == 0
+    assert found["overlooked"] == 0.5
+    both = score(np.stack([mixture, mixture]), LOUD_AND_SOFT, mixture, 8000, (metric,))
+    assert found[metric] == both[metric]
+    assert both[f"{metric}i"] == both["overlooked"] == 0
+
+
+def test_a_faint_copy_of_the_mixture_is_the_mixture():
+    mixture = LOUD_AND_SOFT.sum(0)
+    found = score(np.stack([mixture, 0.01 * mixture]), LOUD_AND_SOFT, mixture, 8000)
+    assert found["si_sdri"] == pytest.approx(0, abs=1e-4)
+    assert found["overlooked"] == 0
+
+
+def test_the_talker_who_was_found_is_paid_for_and_the_other_is_not():
+    sources, mixture = LOUD_AND_SOFT, LOUD_AND_SOFT.sum(0)
+    half = score(np.stack([0 * mixture, sources[1] + 0.05 * waves(11)[0]]), sources, mixture, 8000)
+    assert half["si_sdr"] == pytest.approx((20 - 0 + 6.0206) / 2, abs=1e-3)  # of the loud one: 6 dB in the mixture
+    assert half["si_sdri"] == pytest.approx((20 + 6.0206) / 2, abs=1e-3)
+    nobody = score(np.zeros((2, 8000), np.float32), sources, mixture, 8000, tuple(METRICS)[:3])
+    assert nobody["overlooked"] == 1
+    assert nobody["si_sdri"] == nobody["sdri"] == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_estimates_that_are_not_numbers_have_no_scores(value):
+    sources = speech_like(2)
+    estimates = sources.copy()
+    estimates[1, 7] = value
+    with pytest.raises(ModelError, match="not numbers"):
+        score(estimates, sources, sources.sum(0), RATE, ("si_sdr", "sdr"))
+    assert not np.isfinite(METRICS["sdr"].of(estimates, sources, RATE)[1])
 
 
 def test_metrics_without_their_packages_are_left_out_unless_asked_for(monkeypatch):
     monkeypatch.setattr(metrics, "find_spec", lambda name: None)
     assert installed() == ("si_sdr", "sdr")
     assert installed(["sdr"]) == ("si_sdr", "sdr")
-    assert columns(installed()) == ("si_sdr", "si_sdri", "sdr", "sdri")
+    assert columns(installed()) == ("si_sdr", "si_sdri", "sdr", "sdri", "overlooked")
     with pytest.raises(MissingExtra, match=r'PESQ.*pip install "unbabble\[metrics\]"'):
         installed(["pesq"])
 

@@ -28,6 +28,7 @@ def evaluate(
 ) -> None:
     """Score a model on a set of mixtures: tables, JSON, and a page with plots and the worst to listen to.
 
+    Mixtures whose files cannot be read are named and left out; the exit code is then 1.
     Started again with the same settings, it goes on where it was stopped.
     """
     screen = Screen(quiet)
@@ -64,3 +65,7 @@ def evaluate(
     screen.result(markdown(found))
     for path in written:
         screen.result(path)
+    for reason in found.unreadable:
+        screen.say(f"error: {reason}; left out")
+    if found.unreadable:
+        raise typer.Exit(1)

@@ -1,8 +1,9 @@
-"""A model on a set of mixtures: scores of each, and what they come to."""
+"""A model on a set of mixtures: scores of each, and their means."""
 
 import hashlib
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import parent_process
@@ -14,10 +15,11 @@ import torch
 
 from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import Stage, unwatched_stage
-from unbabble.errors import CorpusError
+from unbabble.errors import AudioError, CorpusError
 from unbabble.evaluation.bins import Bins, overlap_bins
 from unbabble.evaluation.complexity import macs_of_model
-from unbabble.evaluation.metrics import IMPROVEMENT, MAIN, Samples, columns, score
+from unbabble.evaluation.escape import in_csv
+from unbabble.evaluation.metrics import IMPROVEMENT, MAIN, OVERLOOKED, Samples, columns, score
 from unbabble.evaluation.overlap import measured_overlap
 from unbabble.evaluation.results import Result, ResultTable
 from unbabble.evaluation.speed import Speed, measure_speed
@@ -27,9 +29,18 @@ from unbabble.inference.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
 from unbabble.tracking.diarizer import open_diarizer
 
+SCORING = 2  # of the rules for scores: results by others are not mixed with these
+
 
 @dataclass(frozen=True)
-class Judge:
+class Unreadable:
+    """A mixture that was left out. reason: one line that names the file."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evaluator:
     """Separates mixtures of a set by number, on one thread, and scores the estimates.
 
     network_only: each mixture at once, as the network gives it, without windows and diarizer.
@@ -40,21 +51,24 @@ class Judge:
     metrics: tuple[str, ...]
     network_only: bool = False
 
-    def __call__(self, number: int) -> Result:
-        mixture, sources, estimates = self.separate(number)
+    def __call__(self, number: int) -> Result | Unreadable:
+        try:
+            mixture, sources = self.mixtures[number]
+        except (AudioError, CorpusError) as error:
+            return Unreadable(" ".join(str(error).split()))
+        estimates = self.estimate(mixture, len(sources))
         return Result(
             scores=score(estimates, sources, mixture, self.mixtures.sample_rate, self.metrics),
             **self._facts(self.mixtures.items[number], sources),
         )
 
-    def separate(self, number: int) -> tuple[Samples, Samples, Samples]:
-        """Mixture (samples,), its sources and its estimates (sources, samples), in the model's order."""
-        mixture, sources = self.mixtures[number]
-        if not len(sources):
-            return mixture, sources, sources
+    def estimate(self, mixture: Samples, n_sources: int) -> Samples:
+        """Mixture (samples,) -> estimates (source, samples), in the model's order."""
+        if not n_sources:
+            return np.zeros((0, mixture.size), np.float32)
         if self.network_only:
-            return mixture, sources, self._separator.engine(mixture[np.newaxis], len(sources))[0]
-        return mixture, sources, self._separator(mixture, self.mixtures.sample_rate, len(sources))
+            return np.asarray(self._separator.engine(mixture[np.newaxis], n_sources)[0])
+        return self._separator(mixture, self.mixtures.sample_rate, n_sources)
 
     @cached_property
     def _separator(self) -> Separator:
@@ -76,17 +90,23 @@ class Judge:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out. numbers: of the mixtures in the set, in the order of the results.
+    """What came out.
 
-    macs_per_second: of audio; None where the model's card does not say enough.
+    Parameters
+    ----------
+    name : of the set
+    numbers : of the mixtures in the set, in the order of the results
+    unreadable : mixtures that were left out, one line each
+    macs_per_second : of audio; None where the model's card does not say enough
     """
 
-    name: str  # of the set
+    name: str
     model: ModelFolder
-    judge: Judge
+    evaluator: Evaluator
     bins: Bins
     numbers: tuple[int, ...]
     results: tuple[Result, ...]
+    unreadable: tuple[str, ...]
     tables: tuple[Table, ...]
     macs_per_second: float | None
     speed: Speed
@@ -102,6 +122,12 @@ class Evaluation:
         gains = [one.scores[MAIN + IMPROVEMENT] for one in self.results]
         there = [gain for gain in gains if not math.isnan(gain)]
         return sum(gain < 0 for gain in there) / len(there) if there else None
+
+    @property
+    def n_overlooked(self) -> int:
+        """Talkers without a track (see metrics.is_silent), in mixtures that have scores."""
+        scored = [one for one in self.results if not math.isnan(one.scores[MAIN])]
+        return round(sum(one.n_sources * one.scores[OVERLOOKED] for one in scored))
 
 
 def evaluate(
@@ -120,10 +146,27 @@ def evaluate(
 ) -> Evaluation:
     """Separate and score a set of mixtures; ``out/mixtures.csv`` grows while that goes on.
 
-    Mixtures that the table holds already are not separated again, so that a stopped run can go on. model: a
-    bundled name or a folder; name: of the set, for people; metrics: see metrics.installed; bins: of the overlap
-    ratio; speakers: only mixtures of so many; limit: at most so many mixtures, the first; network_only: see Judge;
-    jobs: processes. Raises ModelError, CorpusError, AudioError, OutputError.
+    Mixtures that the table holds already are not separated again, so that a stopped run can go on. A mixture whose
+    files cannot be read is left out and named in the result.
+
+    Parameters
+    ----------
+    model : a bundled name, or a folder
+    name : of the set, for people
+    metrics : see metrics.installed
+    bins : of the overlap ratio
+    speakers : only mixtures of so many
+    limit : at most so many mixtures, the first
+    network_only : see Evaluator
+    jobs : processes
+
+    Raises
+    ------
+    ModelError
+        Also where its estimates are not numbers: a mixture is never left out for what the model made of it.
+    CorpusError
+        Where the set does not suit the model, or no mixture of it can be read.
+    OutputError
     """
     folder = open_model(model)
     numbers = _chosen(mixtures, folder, speakers, limit)
@@ -132,22 +175,40 @@ def evaluate(
             f"mixtures of {mixtures.sample_rate} Hz, but the network of model {folder.name} is for "
             f"{folder.sample_rate} Hz; leave --network-only out, or choose another set"
         )
-    judge = Judge(folder.path, mixtures, tuple(metrics), network_only)
+    evaluator = Evaluator(folder.path, mixtures, tuple(metrics), network_only)
     diarizer = None if network_only else open_diarizer().checksums
     table = ResultTable(out, _origin(folder, diarizer, mixtures, metrics), columns(metrics))
+    rows = {number: in_csv(mixtures.items[number].id) for number in numbers}
     there = table.read()
-    missing = [number for number in numbers if mixtures.items[number].id not in there]
+    missing = [number for number in numbers if rows[number] not in there]
+    unreadable = []
     with stage("mixtures") as progress:
-        for done, result in enumerate(in_parallel(judge, missing, jobs), len(numbers) - len(missing) + 1):
-            table.append(result)
+        for done, result in enumerate(in_parallel(evaluator, missing, jobs), len(numbers) - len(missing) + 1):
+            if isinstance(result, Unreadable):
+                unreadable.append(result.reason)
+            else:
+                table.append(result)
             progress(done, len(numbers))
     there = table.read()
-    results = tuple(there[mixtures.items[number].id] for number in numbers)
+    read = tuple(number for number in numbers if rows[number] in there)
+    if not read:
+        raise CorpusError(f"no mixture of {len(numbers)} can be read; the first: {unreadable[0]}")
+    results = tuple(there[rows[number]] for number in read)
     with stage("speed"):
         speed = measure_speed(folder.path)
     bins = bins or overlap_bins()
-    tables = summarise(results, bins)
-    return Evaluation(name, folder, judge, bins, tuple(numbers), results, tables, macs_of_model(folder), speed)
+    return Evaluation(
+        name,
+        folder,
+        evaluator,
+        bins,
+        read,
+        results,
+        tuple(unreadable),
+        summarise(results, bins),
+        macs_of_model(folder),
+        speed,
+    )
 
 
 def _chosen(mixtures: MixtureSet, model: ModelFolder, speakers: int | None, limit: int | None) -> list[int]:
@@ -177,12 +238,14 @@ def _origin(
     digest = hashlib.sha256(repr(facts).encode())
     for item in (mixtures.items[0], mixtures.items[-1]):
         for path in (item.mixture, *item.sources):
-            digest.update(path.read_bytes())
+            with suppress(OSError):  # it will be named when its turn comes
+                digest.update(path.read_bytes())
     return {
         "model": {"name": model.name, "version": model.version, "checksums": model.card["checksums"]},
         "listener": diarizer,
         "mixtures": digest.hexdigest()[:16],
         "metrics": list(metrics),
+        "scoring": SCORING,
     }
 
 

@@ -1,4 +1,7 @@
-"""Scores of the estimates of one mixture (torchmetrics, pystoi, pesq)."""
+"""Scores of the estimates of one mixture (torchmetrics, pystoi, pesq).
+
+No score is paid for silence: a talker without a track is scored as if the mixture were the track (``is_silent``).
+"""
 
 import math
 import warnings
@@ -16,20 +19,24 @@ from torchmetrics.functional.audio import (
     signal_distortion_ratio,
 )
 
-from unbabble.errors import MissingExtra
+from unbabble.errors import MissingExtra, ModelError
 
 Samples = NDArray[np.float32]
 Values = NDArray[np.float64]
 
-LIMIT_DB = 100.0  # of SDR: beyond it there is only rounding, or an estimate that is silent
+LIMIT_DB = 100.0  # of SI-SDR and SDR: beyond it there is only rounding
+SILENT_DB = -60.0  # of an estimate, about its mean and relative to the mixture: below it there is no track
 
 
 @dataclass(frozen=True)
 class Metric:
     """How well estimates match sources; higher is better.
 
-    of: estimates and sources (sources, samples) and their sample rate -> a value for each source, NaN where
-    there is none. improves: the gain over the mixture itself is a score, too. package: of the extra [metrics].
+    Parameters
+    ----------
+    of : estimates and sources (source, samples), sample rate (Hz) -> a value for each source, NaN where there is none
+    improves : the gain over the mixture itself is a score, too
+    package : of the extra [metrics]
     """
 
     label: str
@@ -39,15 +46,15 @@ class Metric:
 
 
 def si_sdr(estimates: Samples, sources: Samples, sample_rate: int) -> Values:
-    """dB, after removing means (Le Roux et al., *SDR: half-baked or well done?*, 2019)."""
-    found = scale_invariant_signal_distortion_ratio(_tensor(estimates), _tensor(sources), zero_mean=True)
-    return np.asarray(found, np.float64)
+    """Scale-invariant SDR in dB, within +-LIMIT_DB, after removing means (arXiv 1811.02508, section 2)."""
+    return np.asarray(_si_sdr(_tensor(estimates), _tensor(sources)))
 
 
 def sdr(estimates: Samples, sources: Samples, sample_rate: int) -> Values:
-    """dB, of BSS Eval: a filter of 512 taps on the source is no distortion (Vincent et al., 2006)."""
+    """SDR of BSS Eval in dB, within +-LIMIT_DB: a filter of 512 taps is no distortion (Vincent et al., 2006)."""
     found = np.asarray(signal_distortion_ratio(_tensor(estimates), _tensor(sources)), np.float64)
-    return np.nan_to_num(found, nan=LIMIT_DB).clip(-LIMIT_DB, LIMIT_DB)  # NaN: rounding made it perfect
+    rounded = np.isnan(found) & np.isfinite(estimates).all(axis=1)  # a perfect estimate, but for rounding
+    return np.where(rounded, LIMIT_DB, found).clip(-LIMIT_DB, LIMIT_DB)
 
 
 def stoi(estimates: Samples, sources: Samples, sample_rate: int) -> Values:
@@ -86,12 +93,16 @@ METRICS = {
 }
 MAIN = "si_sdr"  # always computed: it finds which estimate is whose
 IMPROVEMENT = "i"  # ends the name of the score that is the gain over the mixture
+OVERLOOKED = "overlooked"  # the fraction of a mixture's talkers that have no track
 
 
 def installed(metrics: Sequence[str] | None = None) -> tuple[str, ...]:
     """The metrics asked for and MAIN; by default all whose packages are installed.
 
-    Raises MissingExtra where one was asked for whose package is not.
+    Raises
+    ------
+    MissingExtra
+        Where one was asked for whose package is not installed.
     """
     missing = {name for name, metric in METRICS.items() if metric.package and not find_spec(metric.package)}
     if metrics is None:
@@ -112,20 +123,21 @@ def read_names(text: str) -> list[str]:
 
 
 def columns(metrics: Sequence[str]) -> tuple[str, ...]:
-    """Names of the scores that these metrics give: each, and its improvement where that is a score, too."""
-    return tuple(
-        column for name in metrics for column in ([name, name + IMPROVEMENT] if METRICS[name].improves else [name])
-    )
+    """Names of the scores that these metrics give: each, its improvement where that is a score, too, OVERLOOKED."""
+    found = [[name, name + IMPROVEMENT] if METRICS[name].improves else [name] for name in metrics]
+    return (*(column for names in found for column in names), OVERLOOKED)
 
 
 def label(column: str) -> str:
     """A score's name for people."""
+    if column == OVERLOOKED:
+        return column
     return METRICS[column].label if column in METRICS else METRICS[column.removesuffix(IMPROVEMENT)].label + "i"
 
 
 def digits(column: str) -> int:
     """After the point: two of decibels and of PESQ's scale to 4.64, three of what goes to 1."""
-    return 3 if column in ("stoi", "estoi") else 2
+    return 3 if column in ("stoi", "estoi", OVERLOOKED) else 2
 
 
 def score(
@@ -135,15 +147,31 @@ def score(
     sample_rate: int,
     metrics: Sequence[str] = (MAIN,),
 ) -> dict[str, float]:
-    """Scores by their column, averaged over the sources, in the order of estimates that has the best SI-SDR.
+    """Scores by column (see ``columns``), averaged over the sources in the permutation that has the best SI-SDR.
 
-    estimates, sources: (source, samples); mixture: (samples,). All are NaN where a source is silent or there
-    is none, for there is nothing to be found then.
+    Parameters
+    ----------
+    estimates, sources : (source, samples)
+    mixture : (samples,)
+    sample_rate : Hz
+    metrics : names of METRICS
+
+    Returns
+    -------
+    Scores by column. All are NaN where a source is silent or there is none, for there is nothing to be found then.
+
+    Raises
+    ------
+    ModelError
+        Where an estimate holds what is not a number: no mean over other mixtures shall hide that.
     """
-    if not sources.size or not sources.any(axis=1).all():
+    if not np.isfinite(estimates).all():
+        raise ModelError("the model's estimates hold values that are not numbers; choose or export another model")
+    if not sources.size or not np.ptp(sources, axis=1).all():
         return dict.fromkeys(columns(metrics), math.nan)
-    estimates = in_best_order(estimates, sources)
+    silent = is_silent(estimates, mixture)
     unseparated = np.broadcast_to(mixture, sources.shape).copy()
+    estimates = in_best_order(np.where(silent[:, np.newaxis], unseparated, estimates), sources)
 
     def scores() -> Iterator[tuple[str, float]]:
         for name in metrics:
@@ -152,18 +180,26 @@ def score(
             yield name, float(found.mean())
             if metric.improves:
                 yield name + IMPROVEMENT, float((found - metric.of(unseparated, sources, sample_rate)).mean())
+        yield OVERLOOKED, float(silent.mean())
 
     return dict(scores())
+
+
+def is_silent(estimates: Samples, mixture: Samples) -> NDArray[np.bool_]:
+    """Which estimates (source, samples) are no track: nothing but a constant, or SILENT_DB below the mixture's power.
+
+    SI-SDR knows no levels, and torchmetrics gives 0 dB for silence, which is more than most mixtures have: a talker
+    who was muted would be rewarded. Without a track the mixture is what a listener is left with, so that it is
+    scored in its place: an improvement of 0.
+    """
+    power = np.var(estimates, axis=1, dtype=np.float64)
+    return np.asarray(power <= np.var(mixture, dtype=np.float64) * 10 ** (SILENT_DB / 10))
 
 
 def in_best_order(estimates: Samples, sources: Samples) -> Samples:
     """The estimates in the order of the sources, by SI-SDR; both are (source, samples)."""
     _, order = permutation_invariant_training(
-        _tensor(estimates)[None],
-        _tensor(sources)[None],
-        scale_invariant_signal_distortion_ratio,
-        eval_func="max",
-        zero_mean=True,
+        _tensor(estimates)[None], _tensor(sources)[None], _si_sdr, eval_func="max"
     )
     return np.asarray(estimates[order[0].numpy()])
 
@@ -176,10 +212,15 @@ def _stoi(estimates: Samples, sources: Samples, sample_rate: int, extended: bool
             warnings.simplefilter("error", RuntimeWarning)
             try:
                 return float(of_one(source, estimate, sample_rate, extended))
-            except RuntimeWarning:  # too few frames: it would give 0.00001
+            except (RuntimeWarning, np.exceptions.AxisError):  # too few frames (0.00001), or not even one
                 return math.nan
 
     return np.array([value(estimate, source) for estimate, source in zip(estimates, sources, strict=True)])
+
+
+def _si_sdr(estimates: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """Signals (..., samples) -> dB (...)."""
+    return scale_invariant_signal_distortion_ratio(estimates, sources, zero_mean=True).clip(-LIMIT_DB, LIMIT_DB)
 
 
 def _tensor(signals: Samples) -> torch.Tensor:

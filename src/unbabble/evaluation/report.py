@@ -19,7 +19,7 @@ WORST = 5
 
 
 @dataclass(frozen=True)
-class Heard:
+class Example:
     """A mixture to listen to. signals: the mixture, then of each talker the truth and the estimate."""
 
     result: Result
@@ -44,7 +44,7 @@ def page(evaluation: Evaluation) -> bytes:
         about=ABOUT,
         facts={**counts(evaluation), **costs(evaluation)},
         tables=evaluation.tables,
-        columns=columns(evaluation.judge.metrics),
+        columns=columns(evaluation.evaluator.metrics),
         plots=[by_overlap(scored, evaluation.tables[0], evaluation.bins), distribution(scored)] if scored else [],
         worst=worst(evaluation),
         label=label,
@@ -53,16 +53,17 @@ def page(evaluation: Evaluation) -> bytes:
     )
 
 
-def worst(evaluation: Evaluation) -> list[Heard]:
+def worst(evaluation: Evaluation) -> list[Example]:
     """The mixtures with the lowest SI-SDRi, the lowest first, separated once more."""
     gains = [one.scores[MAIN + IMPROVEMENT] for one in evaluation.results]
     scored = [place for place, gain in enumerate(gains) if not math.isnan(gain)]
-    return [_heard(evaluation, place) for place in sorted(scored, key=lambda place: gains[place])[:WORST]]
+    return [_example(evaluation, place) for place in sorted(scored, key=lambda place: gains[place])[:WORST]]
 
 
-def _heard(evaluation: Evaluation, place: int) -> Heard:
-    judge, number = evaluation.judge, evaluation.numbers[place]
-    mixture, sources, estimates = judge.separate(number)
-    pairs = zip(sources, in_best_order(estimates, sources), strict=True)
-    signals = [mixture, *(signal for pair in pairs for signal in pair)]
-    return Heard(evaluation.results[place], judge.mixtures.items[number], show(signals, judge.mixtures.sample_rate))
+def _example(evaluation: Evaluation, place: int) -> Example:
+    evaluator, number = evaluation.evaluator, evaluation.numbers[place]
+    mixture, sources = evaluator.mixtures[number]
+    estimates = in_best_order(evaluator.estimate(mixture, len(sources)), sources)
+    signals = [mixture, *(signal for pair in zip(sources, estimates, strict=True) for signal in pair)]
+    shown = show(signals, evaluator.mixtures.sample_rate)
+    return Example(evaluation.results[place], evaluator.mixtures.items[number], shown)

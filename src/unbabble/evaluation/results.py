@@ -1,4 +1,4 @@
-"""The scores of mixtures as a table on disk that grows while they come, so that a stopped run can go on."""
+"""The scores of mixtures in a table on disk that grows during the run, so that a stopped one can go on."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ from typing import Any
 
 from unbabble.base.output import write_whole, writing
 from unbabble.errors import OutputError
+from unbabble.evaluation.escape import in_csv
 
 TABLE, ORIGIN = "mixtures.csv", "origin.json"
 FACTS = ("id", "n_sources", "overlap_ratio", "t60_s", "noise_snr_db", "genders")
@@ -20,8 +21,12 @@ FACTS = ("id", "n_sources", "overlap_ratio", "t60_s", "noise_snr_db", "genders")
 class Result:
     """What one mixture was and how well it was separated.
 
-    t60_s, noise_snr_db: NaN where not known; genders: "same", "different", or empty where not known or there
-    are not two; scores: by column (see metrics.columns), NaN where there is none.
+    Parameters
+    ----------
+    id : in a result that was read back as it stands in the table (see escape.in_csv)
+    t60_s, noise_snr_db : NaN where not known
+    genders : "same", "different", or empty where not known or there are not two
+    scores : by column (see metrics.columns), NaN where there is none
     """
 
     id: str
@@ -34,9 +39,18 @@ class Result:
 
 
 class ResultTable:
-    """``out/mixtures.csv``, a line for each mixture, and beside it what was evaluated on what.
+    """``out/mixtures.csv``, a line for each mixture, and beside it which model, set and metrics these are.
 
-    columns: of the scores. Raises OutputError where the folder holds results of another origin.
+    Parameters
+    ----------
+    out : the folder; made where missing
+    origin : what the results depend on
+    columns : of the scores
+
+    Raises
+    ------
+    OutputError
+        Where the folder holds results of another origin.
     """
 
     def __init__(self, out: Path, origin: dict[str, Any], columns: Sequence[str]) -> None:
@@ -86,7 +100,7 @@ def _check_origin(out: Path, origin: dict[str, Any]) -> None:
     wanted, path = json.dumps(origin, indent=2) + "\n", out / ORIGIN
     if path.exists() and path.read_text(encoding="utf-8") != wanted:
         raise OutputError(
-            f"{out}: holds results of another model, set or choice of metrics (see its {ORIGIN}); "
+            f"{out}: holds results of another model, set or choice of metrics, or by older rules (see its {ORIGIN}); "
             "choose another --out, or the same to go on with it"
         )
     if not path.exists():
@@ -112,7 +126,7 @@ def _lines(rows: Iterable[Iterable[object]]) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.4f}" if math.isfinite(value) else ""
-    return value
+    return in_csv(value) if isinstance(value, str) else value
 
 
 def _number(text: str) -> float:

@@ -5,18 +5,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from unbabble.evaluation.escape import in_markdown, printable
 from unbabble.evaluation.evaluate import Evaluation
 from unbabble.evaluation.metrics import columns, label
 from unbabble.evaluation.summary import AVERAGE, CONFIDENCE, Group, Table, cell
 
 ABOUT = (
     f"Means over mixtures with {CONFIDENCE} % bootstrap intervals. SI-SDR and SDR are in dB; SI-SDRi and SDRi are "
-    "what is gained over the mixture. Overlap ratio: the share of a talker's speech during which another talks too."
+    "what is gained over the mixture. Overlooked: the fraction of talkers without a track, who are scored as if the "
+    "mixture were theirs. Overlap ratio: the fraction of a talker's speech during which another talks too."
 )
 
 
 def title(evaluation: Evaluation) -> str:
-    return f"{evaluation.model.name} {evaluation.model.version} on {evaluation.name}"
+    return printable(f"{evaluation.model.name} {evaluation.model.version} on {evaluation.name}")
 
 
 def costs(evaluation: Evaluation) -> dict[str, str]:
@@ -36,23 +38,28 @@ def counts(evaluation: Evaluation) -> dict[str, str]:
     """How many mixtures there are, and how many of them are special."""
     worse, unscored = evaluation.share_made_worse, evaluation.n_unscored
     found = {"Mixtures": str(len(evaluation.results))}
+    if evaluation.unreadable:
+        found["Left out, as they cannot be read"] = str(len(evaluation.unreadable))
     if unscored:
         found["Without scores (nobody talks, or a talker is silent)"] = str(unscored)
     if worse is not None:
         found["Made worse (SI-SDRi under 0)"] = f"{100 * worse:.1f} %"
+        found["Talkers overlooked"] = str(evaluation.n_overlooked)
     return found
 
 
 def markdown(evaluation: Evaluation) -> str:
     facts = {**counts(evaluation), **costs(evaluation)}
     listed = "\n".join(f"- {name}: {text}" for name, text in facts.items())
-    shown = columns(evaluation.judge.metrics)
+    shown = columns(evaluation.evaluator.metrics)
     tables = "\n\n".join(_table(table, shown) for table in evaluation.tables)
-    return f"# {title(evaluation)}\n\n{listed}\n\n{ABOUT}\n\n{tables}\n"
+    return f"# {in_markdown(title(evaluation))}\n\n{listed}\n\n{ABOUT}\n\n{tables}\n"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+    """Lines of a table. Cells are Markdown; a bar inside one does not end it."""
+    lines = ([printable(one).replace("|", r"\|") for one in cells] for cells in (head, ["---"] * len(head), *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def as_json(evaluation: Evaluation) -> str:
@@ -65,6 +72,8 @@ def as_json(evaluation: Evaluation) -> str:
         "mixtures": evaluation.name,
         "count": len(evaluation.results),
         "unscored": evaluation.n_unscored,
+        "unreadable": len(evaluation.unreadable),
+        "overlooked": evaluation.n_overlooked,
         "share_made_worse": evaluation.share_made_worse,
         "n_parameters": evaluation.model.card.get("n_parameters"),
         "macs_per_second": evaluation.macs_per_second,

@@ -77,7 +77,7 @@ def fill(template: str, **values: Any) -> bytes:
         range_db=RANGE_DB,
         scale=[to_hex(colour) for colour in colormaps[COLOUR_MAP](np.linspace(0, 1, 9))],
     )
-    return environment.get_template(template).render(**values).encode()
+    return environment.get_template(template).render(**values).encode(errors="backslashreplace")
 
 
 def round_numbers(low: float, high: float, count: int) -> list[float]:

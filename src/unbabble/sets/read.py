@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count, takewhile
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unbabble.audio import Samples, open_recording, to_mono
-from unbabble.errors import CorpusError
+from unbabble.errors import AudioError, CorpusError
 
 MANIFEST = "manifest.jsonl"
 SUFFIXES = (".wav", ".flac")
@@ -55,7 +55,7 @@ class MixtureFiles:
 class MixtureSet:
     """Mixtures sorted by id, read when asked for by number.
 
-    sample_rate: Hz, of the first mixture; all other files must have it too.
+    sample_rate: Hz, of the first mixture that can be read; all other files must have it too.
     """
 
     sample_rate: int
@@ -107,7 +107,7 @@ def read_set(
     names; LibriMix's tables of paths are not needed.
 
     Raises CorpusError where the folder is no such subset, holds no mixtures or lacks a file of one; AudioError
-    where the first mixture cannot be read.
+    where no mixture can be read.
     """
     name = _layout_of(folder, layout)
     if name != "unbabble":
@@ -120,8 +120,19 @@ def read_set(
     if not items:
         raise CorpusError(f"{folder}: no mixtures in this set ({name}); expected at least one; make or copy it again")
     _check_complete(items)
-    with open_recording(items[0].mixture) as recording:
-        return MixtureSet(recording.sample_rate, items)
+    return MixtureSet(_sample_rate(items), items)
+
+
+def _sample_rate(items: Sequence[MixtureFiles]) -> int:
+    """Of the first mixture that can be read. Raises AudioError where none can."""
+    for item in items:
+        try:
+            with open_recording(item.mixture) as recording:
+                return recording.sample_rate
+        except AudioError:
+            if item is items[-1]:
+                raise
+    raise AssertionError("no items")
 
 
 def _layout_of(folder: Path, layout: str) -> str:
