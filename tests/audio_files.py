@@ -193,6 +193,21 @@ def encode_late(path: Path, samples, rate, codec, pictures, delay_s: float) -> N
         file.mux(stream.encode(None))
 
 
+def repeat_edits(path: Path, times: int) -> None:
+    """Have the edit list of an mp4 or mov play everything so many times more."""
+    data = path.read_bytes()
+    start = data.index(b"elst") + 4
+    (count,) = struct.unpack_from(">4xI", data, start)
+    end = start + 8 + 12 * count
+    more = data[start + 8 : end] * times
+    changed = bytearray(data[:end] + more + data[end:])
+    struct.pack_into(">I", changed, start + 4, count * (times + 1))
+    for box in (b"elst", b"edts", b"trak", b"moov"):
+        place = changed.rindex(box, 0, start) - 4
+        struct.pack_into(">I", changed, place, struct.unpack_from(">I", changed, place)[0] + len(more))
+    path.write_bytes(changed)
+
+
 def ogg_pages(data: bytes) -> list[bytes]:
     return [b"OggS\0" + page for page in data.split(b"OggS\0")[1:]]
 

@@ -1,5 +1,6 @@
 """What cannot be decoded is explained: what is wrong, what was expected, what to do."""
 
+import io
 import os
 import threading
 
@@ -7,10 +8,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from audio_files import LEADING_ELSEWHERE, both, encode, ogg_pages, wav, write_format
+from audio_files import LEADING_ELSEWHERE, both, encode, ogg_pages, repeat_edits, wav, write_format
 from conftest import tone
 
-from unbabble.audio import ffmpeg, open_recording, read_mono
+from unbabble.audio import RawFormat, ffmpeg, open_recording, open_stream, read_mono
 from unbabble.errors import AudioError
 
 CUT = [
@@ -206,3 +207,27 @@ def test_a_named_pipe_is_read_as_it_comes(tmp_path):
     writer.start()
     np.testing.assert_allclose(read_mono(tmp_path / "fifo", 16000), tone(0.5), atol=1e-4)
     writer.join()
+
+
+def test_hours_in_a_few_bytes_are_refused_unless_allowed(tmp_path):
+    """An edit list that repeats itself."""
+    path = tmp_path / "bomb.mov"
+    encode(path, tone(2.0, 8000), 8000, "pcm_s16le", pictures="mpeg4")
+    repeat_edits(path, 1000)
+    with pytest.raises(AudioError, match=r"bomb.mov: more than 0.5 h of sound in \d+ kB; expected .* --max-hours"):
+        n_samples(open_recording(path))
+    assert n_samples(open_recording(path, max_hours=1)) > 2000 * 8000
+    with pytest.raises(AudioError, match=r"more than 0\.01 h of sound; expected"):
+        n_samples(open_recording(path, max_hours=0.01))
+
+
+def test_what_a_pipe_brings_is_bounded_too():
+    samples = bytes(2 * 8000 * 40)
+    with pytest.raises(AudioError, match=r"more than 0\.01 h of sound"):
+        n_samples(open_stream(io.BytesIO(samples), RawFormat(8000), max_hours=0.01))
+    assert n_samples(open_stream(io.BytesIO(samples), RawFormat(8000))) == 8000 * 40
+
+
+def n_samples(opened) -> int:
+    with opened as recording:
+        return sum(block.shape[1] for block in recording.blocks)

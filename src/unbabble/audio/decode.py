@@ -23,16 +23,27 @@ AUDIO_SUFFIXES = frozenset(
 
 
 @contextmanager
-def open_recording(path: Path) -> Iterator[Recording]:
+def open_recording(path: Path, max_hours: float | None = None) -> Iterator[Recording]:
     """Open a file for decoding: libsndfile for the kinds that it knows well, FFmpeg for all others.
 
-    Raises AudioError, on opening or while the blocks are read, where the file is missing, no audio, empty,
-    cut short, of a sample rate outside 8 to 192 kHz, or holds samples that are no numbers. What is appended to the
-    file meanwhile is not read. A named pipe is read as ``open_stream`` does.
+    What is appended to the file meanwhile is not read. A named pipe is read as ``open_stream`` does.
+
+    Parameters
+    ----------
+    path
+        The file.
+    max_hours
+        How long the recording may be; None: as long as its size makes likely (see ``recording.checked``).
+
+    Raises
+    ------
+    AudioError
+        On opening or while the blocks are read, where the file is missing, no audio, empty, damaged, cut short,
+        longer than it may be, of a sample rate outside 8 to 192 kHz, or holds samples that are no numbers.
     """
     with ExitStack() as stack:
         with _readable(path):
-            recording = _open(path, stack)
+            recording = _open(path, max_hours, stack)
         yield recording
 
 
@@ -53,10 +64,10 @@ def declares_length(path: Path) -> bool:
         return FileSource(file, str(path)).mp3_samples is not None
 
 
-def _open(path: Path, stack: ExitStack) -> Recording:
+def _open(path: Path, max_hours: float | None, stack: ExitStack) -> Recording:
     file = stack.enter_context(path.open("rb"))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return stack.enter_context(open_stream(file, name=str(path)))
+        return stack.enter_context(open_stream(file, name=str(path), max_hours=max_hours))
     head = file.read(BEGIN_BYTES)
     if not head:
         raise AudioError(f"{path}: the file is empty; expected audio; copy or download it again")
@@ -68,7 +79,7 @@ def _open(path: Path, stack: ExitStack) -> Recording:
 
         # Chunks of samples behind the first are read only where FFmpeg cannot seek.
         found = open_ffmpeg(PipeSource(file) if source.header.several else source, str(path), stack, found)
-    return checked(found, str(path))
+    return checked(found, str(path), lambda: source.n_bytes, max_hours)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """An open recording, and what its samples must be to be separated."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ RATES_HZ = (8_000, 192_000)
 MOST_CHANNELS = 512  # FFmpeg knows no more
 SHORTEST_S = 0.025
 LOUDEST = 1e8  # full scale is 1; 24-bit numbers stored as floats may pass
+UNDOUBTED_S, FEWEST_BYTES_A_SECOND = 1800.0, 32  # how long a file may be for its size; speech codecs need more
 BLOCK = 1 << 16  # samples of all channels together
 TAGS = frozenset({"title", "artist", "album", "date", "genre", "comment", "copyright", "tracknumber"})
 LONGEST_TAG = 1000  # characters
@@ -63,10 +64,25 @@ def known_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: text[:LONGEST_TAG] for name, text in texts if name in TAGS and text}
 
 
-def checked(recording: Recording, name: str) -> Recording:
-    """The recording with its sample rate and channels checked, and its blocks as they come.
+def checked(recording: Recording, name: str, n_bytes: Callable[[], float], max_hours: float | None) -> Recording:
+    """Check a recording: sample rate and channels at once, the blocks as they come.
 
-    Raises AudioError, which begins with ``name``, here or while the blocks are read.
+    Parameters
+    ----------
+    recording
+        As it was opened.
+    name
+        Begins errors.
+    n_bytes
+        Tells the size of the file, or of what has come so far.
+    max_hours
+        How long it may be; None: half an hour, or a second for every 32 bytes where that is more. An edit list can
+        make hours of a few bytes.
+
+    Raises
+    ------
+    AudioError
+        Here or while the blocks are read.
     """
     if not RATES_HZ[0] <= recording.sample_rate <= RATES_HZ[1]:
         raise AudioError(f"{name}: sample rate {recording.sample_rate} Hz; expected 8 to 192 kHz; resample it first")
@@ -74,7 +90,8 @@ def checked(recording: Recording, name: str) -> Recording:
         raise AudioError(
             f"{name}: {recording.n_channels} usable channels; expected 1 to {MOST_CHANNELS}; copy out a few"
         )
-    return replace(recording, blocks=_checked(recording.blocks, name))
+    blocks = _bounded(recording.blocks, recording.sample_rate, name, n_bytes, max_hours)
+    return replace(recording, blocks=_checked(blocks, name))
 
 
 def cut_short(name: str, found: str) -> AudioError:
@@ -82,6 +99,24 @@ def cut_short(name: str, found: str) -> AudioError:
     return AudioError(
         f"{name}: damaged or cut short ({found}); copy or download it again, or convert what is left to wav"
     )
+
+
+def _bounded(
+    blocks: Iterator[Samples], sample_rate: int, name: str, n_bytes: Callable[[], float], max_hours: float | None
+) -> Iterator[Samples]:
+    """Pass blocks on, until there are more than may be."""
+    n_seen = 0
+    for block in blocks:
+        n_seen += block.shape[1]
+        size = n_bytes()
+        longest_s = max(UNDOUBTED_S, size / FEWEST_BYTES_A_SECOND) if max_hours is None else 3600 * max_hours
+        if n_seen > longest_s * sample_rate:
+            within = "" if max_hours is not None else f" in {size / 1000:.0f} kB"
+            raise AudioError(
+                f"{name}: more than {longest_s / 3600:.3g} h of sound{within}; expected no more; "
+                "if it is meant to be so long, allow it with --max-hours (in Python: max_hours)"
+            )
+        yield block
 
 
 def _checked(blocks: Iterator[Samples], name: str) -> Iterator[Samples]:

@@ -25,15 +25,15 @@ MPEG_COUNT = re.compile(
 class FileSource:
     """A file as long as it was when opened, so that reading one that still grows ends.
 
-    header: what it states of its samples, which is repaired where it is wrong; mp3_samples: how many samples it
-    counts, if it is an mp3 that does; n_streams: how many recordings an Ogg holds. Raises AudioError, which begins
-    with ``name``, where samples are missing.
+    n_bytes: its size; header: what it states of its samples, which is repaired where it is wrong; mp3_samples: how
+    many samples it counts, if it is an mp3 that does; n_streams: how many recordings an Ogg holds. Raises AudioError,
+    which begins with ``name``, where samples are missing.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file, self._size = file, file.seek(0, os.SEEK_END)
+        self._file, self.n_bytes = file, file.seek(0, os.SEEK_END)
         self.header = Header(None)
-        self.header = read_header(self, self._size, name)
+        self.header = read_header(self, self.n_bytes, name)
         file.seek(0)
         file.seek(tag_bytes(file.read(10)))
         self.mp3_samples = mp3_samples(file.read(FIRST_FRAME_BYTES))
@@ -43,11 +43,11 @@ class FileSource:
 
     def read(self, size: int) -> bytes:
         start = self.tell()
-        return repaired(self._file.read(max(0, min(size, self._size - start))), start, self.header.repairs)
+        return repaired(self._file.read(max(0, min(size, self.n_bytes - start))), start, self.header.repairs)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
-        if not 0 <= position <= self._size:  # a damaged file sends FFmpeg anywhere; an exception would be printed
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self.n_bytes}[whence]
+        if not 0 <= position <= self.n_bytes:  # a damaged file sends FFmpeg anywhere; an exception would be printed
             return -errno.EINVAL
         return self._file.seek(position)
 

@@ -1,5 +1,6 @@
 """Recordings that come through a pipe, or as raw samples."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,15 +26,31 @@ class RawFormat:
 
 
 @contextmanager
-def open_stream(file: BinaryIO, raw: RawFormat | None = None, *, name: str = "standard input") -> Iterator[Recording]:
+def open_stream(
+    file: BinaryIO, raw: RawFormat | None = None, *, name: str = "standard input", max_hours: float | None = None
+) -> Iterator[Recording]:
     """Open what comes through a pipe: whatever FFmpeg recognises, or samples of the ``raw`` format.
 
-    file: open for reading in binary; it need not seek, and is read as it comes. name: begins errors.
-    Raises AudioError as ``open_recording`` does.
+    Parameters
+    ----------
+    file
+        Open for reading in binary; it need not seek, and is read as it comes.
+    raw
+        How to read samples without a header; None: the header tells.
+    name
+        Begins errors.
+    max_hours
+        How long the recording may be; None: as long as its size makes likely (see ``recording.checked``).
+
+    Raises
+    ------
+    AudioError
+        As of ``open_recording``.
     """
     with ExitStack() as stack:
         if raw is not None:
             recording = Recording(raw.sample_rate, raw.n_channels, None, _raw_blocks(file, raw, name))
+            yield checked(recording, name, lambda: math.inf, max_hours)
         else:
             from unbabble.audio.ffmpeg import open_ffmpeg
 
@@ -42,7 +59,7 @@ def open_stream(file: BinaryIO, raw: RawFormat | None = None, *, name: str = "st
             except OSError as error:
                 raise AudioError(f"{name}: cannot be read: {error.strerror}; check where it comes from") from None
             recording = open_ffmpeg(source, name, stack)
-        yield checked(recording, name)
+            yield checked(recording, name, lambda: source.n_bytes, max_hours)
 
 
 def _raw_blocks(file: BinaryIO, raw: RawFormat, name: str) -> Iterator[Samples]:

@@ -45,6 +45,9 @@ def separate(
     ] = None,
     rate: Annotated[int | None, typer.Option(help="Sample rate of --raw in Hz.")] = None,
     channels: Annotated[int, typer.Option(min=1, max=1024, help="Channels of --raw.")] = 1,
+    max_hours: Annotated[
+        float | None, typer.Option(help="How long a recording may be; by default, what its size makes likely.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Recordings separated at the same time.")] = 1,
     window_s: Annotated[float | None, typer.Option(help="Seconds separated at once.")] = None,
     overlap_s: Annotated[float | None, typer.Option(help="Seconds that windows share.")] = None,
@@ -74,6 +77,7 @@ def separate(
             force=force,
             window_s=window_s,
             overlap_s=overlap_s,
+            max_hours=max_hours,
             jobs=jobs,
             threads=threads,
             diarizer=diarizer if listener is None else listener,

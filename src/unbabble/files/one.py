@@ -87,10 +87,10 @@ def separated_blocks(
 def opened(job: Job, options: Options) -> Iterator[Recording]:
     """The recording of a job: a file, or what comes through a pipe. Raises AudioError."""
     if job.source is None:
-        with open_stream(sys.stdin.buffer, options.raw) as recording:
+        with open_stream(sys.stdin.buffer, options.raw, max_hours=options.max_hours) as recording:
             yield recording
     else:
-        with open_recording(job.source) as recording:
+        with open_recording(job.source, options.max_hours) as recording:
             yield recording
 
 

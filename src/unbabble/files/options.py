@@ -31,7 +31,8 @@ class Options:
     one, ``"each"`` separates every channel by itself; audio_format and bits: wav of 16, 24 or 32 (float), flac of 24;
     filename: where tracks go below the folder for the results, see ``Template``; activity: write who speaks when;
     force: replace what lies there; window_s, overlap_s, diarizer: see ``Separator``; jobs: processes, which share
-    ``threads``; raw: how to read standard input that has no header.
+    ``threads``; raw: how to read standard input that has no header; max_hours: how long a recording may be, by
+    default as long as its size makes likely.
     Raises ValueError where one of them cannot be.
     """
 
@@ -48,6 +49,7 @@ class Options:
     jobs: int = 1
     threads: int | None = None
     raw: RawFormat | None = None
+    max_hours: float | None = None
     diarizer: str | Path = DIARIZER
     listener: InitVar[str | Path | None] = None  # the old name of diarizer
 
@@ -60,6 +62,8 @@ class Options:
         if (self.audio_format, self._bits) not in TRACK_FORMATS:
             possible = " or ".join(str(bits) for name, bits in TRACK_FORMATS if name == self.audio_format)
             raise ValueError(f"{self.audio_format} has {possible} bits, not {self._bits}")
+        if self.max_hours is not None and not self.max_hours > 0:
+            raise ValueError(f"max_hours {self.max_hours} is not a number above 0")
         for name, words in (("speakers", ("auto",)), ("channel", ("mix", "each")), ("jobs", ())):
             value = getattr(self, name)
             if value not in words and not (isinstance(value, int) and value >= 1):
