@@ -62,6 +62,7 @@ FAMILIES = [
 ]
 RANGES = {"bass": (28, 50), "strings": (43, 84), "brass": (46, 76), "reed": (50, 82), "pipe": (62, 90)}
 DEFAULT_RANGE = (48, 84)
+CELLO, CONTRABASS = 42, 43
 
 KICK, SNARE, HAT, OPEN_HAT, RIDE, CRASH, LOW_TOM, HIGH_TOM, CLAVES, SHAKER = 36, 38, 42, 46, 51, 49, 45, 50, 75, 70
 GROOVES: dict[str, list[dict[int, str]]] = {  # four steps a beat, repeated as often as a bar needs them
@@ -386,6 +387,8 @@ def arrange(song: Song, rng: random.Random) -> list[tuple[int, int, list[Note]]]
             continue
         family = rng.choice(families.split("/"))
         program = FAMILIES.index(family) * 8 + rng.randrange(7 if family == "strings" else 8)  # no timpani
+        if program == CONTRABASS and role != "bass":
+            program = CELLO  # as high as a melody, soundfonts have no contrabass
         low, high = RANGES["bass"] if role in ("bass", "walk") else RANGES.get(family, DEFAULT_RANGE)
         playing = sections if number == 0 else {section for section in sections if rng.random() < 0.8}
         notes = [note for note in ROLES[role](song, rng, low, high) if section_of(song, note) in playing]

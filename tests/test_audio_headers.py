@@ -2,6 +2,7 @@
 
 import struct
 
+import av
 import numpy as np
 import pytest
 from audio_files import SIZE_FIELDS, STAND_INS, both, encode, encode_late, restate, wav, write_format
@@ -10,6 +11,7 @@ from conftest import tone
 from unbabble.audio import read_mono
 
 SAMPLES = (tone(2.0) * 32767).astype("<i2").tobytes()
+CUT_PACKETS_REFUSED = int(av.__version__.split(".")[0]) < 18
 LIST = b"LIST" + struct.pack("<I", 10) + b"INFOabcdef"
 
 
@@ -42,6 +44,8 @@ def test_a_size_that_stands_for_none_is_read_to_the_end(tmp_path, name, n_bytes)
 @pytest.mark.parametrize("name", SIZE_FIELDS)
 @pytest.mark.parametrize("n_bytes", [2, 100, 32000])
 def test_what_is_behind_a_size_that_grew_old_is_read_too(tmp_path, name, n_bytes):
+    if CUT_PACKETS_REFUSED and (name, n_bytes) == ("long.w64", 32000):
+        pytest.xfail("PyAV before 18 refuses the last packet")
     path = write_format(tmp_path, name, tone(2.0), 16000)
     restate(path, n_bytes)
     from_file, piped = both(path)
@@ -73,6 +77,7 @@ def test_what_is_no_sound_is_not_heard(tmp_path, tail):
         np.testing.assert_allclose(result, tone(2.0), atol=1e-4)
 
 
+@pytest.mark.xfail(CUT_PACKETS_REFUSED, reason="PyAV before 18 refuses the last packet")
 def test_a_byte_may_be_missing(tmp_path):
     for result in both(placed(tmp_path, wav(samples=SAMPLES)[:-1])):
         np.testing.assert_allclose(result, tone(2.0)[:-1], atol=1e-4)
