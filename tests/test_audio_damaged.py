@@ -212,7 +212,7 @@ def test_a_named_pipe_is_read_as_it_comes(tmp_path):
 def test_hours_in_a_few_bytes_are_refused_unless_allowed(tmp_path):
     """An edit list that repeats itself."""
     path = tmp_path / "bomb.mov"
-    encode(path, tone(2.0, 8000), 8000, "pcm_s16le", pictures="mpeg4")
+    encode(path, tone(2.0, 8000), 8000, "pcm_s16le")
     repeat_edits(path, 1000)
     with pytest.raises(AudioError, match=r"bomb.mov: more than 0.5 h of sound in \d+ kB; expected .* --max-hours"):
         n_samples(open_recording(path))
