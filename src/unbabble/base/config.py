@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
+from unbabble.base.reading import from_yaml
 from unbabble.errors import RecipeError
 
 T = TypeVar("T")
@@ -39,11 +39,11 @@ def settings(cls: type[T]) -> type[T]:
 def read_settings(cls: type[T], path: Path) -> T:
     """Read a YAML file as ``cls``. Raises RecipeError with every key that is wrong, one a line."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = from_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path}: not a readable YAML file: {error}") from None
     return parse_settings(cls, values if values is not None else {}, source=str(path))
 
 

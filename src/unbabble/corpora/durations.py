@@ -10,6 +10,7 @@ from unbabble.audio import SHORTEST_S, check_end, declares_length, open_recordin
 from unbabble.audio.ffmpeg import count_packets
 from unbabble.base.output import write_whole, writing
 from unbabble.base.progress import Progress
+from unbabble.base.reading import from_json
 from unbabble.errors import AudioError
 
 CHECKED_SUFFIXES = (".wav", ".flac")  # whose ends show whether they are whole
@@ -91,7 +92,7 @@ def _measure(path: Path, known: Mapping[str, Measured]) -> Measured | str:
 
 def _read_cache(cache: Path) -> dict[str, Measured]:
     try:
-        entries = [Measured(**json.loads(line)) for line in cache.read_text(encoding="utf-8").splitlines()]
+        entries = [Measured(**from_json(line)) for line in cache.read_text(encoding="utf-8").splitlines()]
         return {entry.path: entry for entry in entries}
     except (OSError, ValueError, TypeError):
         return {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.base.output import write_whole
+from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.corpora.readers import GENDERS
 from unbabble.errors import CorpusError
@@ -74,7 +75,7 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = from_json(line)
         except ValueError as error:
             raise CorpusError(f"{where}: not JSON ({error}); expected an object with {EXPECTED}") from None
         if not isinstance(row, dict):

@@ -1,9 +1,9 @@
 """Which names are in which split, from a JSON file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from unbabble.base.reading import from_json
 from unbabble.errors import CorpusError
 
 
@@ -13,7 +13,7 @@ def read_splits(path: Path) -> dict[str, tuple[str, ...]]:
     Raises CorpusError where the file cannot be read or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(path.read_text(encoding="utf-8"))
         return {split: _names(value) for split, value in content.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise CorpusError(

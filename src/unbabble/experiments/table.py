@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from unbabble.base.output import whole_file, write_whole
+from unbabble.base.reading import from_json
 from unbabble.evaluation.bins import overlap_bins
 from unbabble.evaluation.metrics import IMPROVEMENT, MAIN
 from unbabble.evaluation.report import JSON
@@ -176,7 +177,7 @@ def _mean_scores(folders: Sequence[Path], score: str) -> tuple[dict[str, float],
 
 
 def _cost(folder: Path) -> dict[str, float]:
-    summary = json.loads((folder / JSON).read_text(encoding="utf-8"))
+    summary = from_json((folder / JSON).read_text(encoding="utf-8"))
     return {key: summary[key] for key, *_ in COSTS.values()}
 
 

@@ -5,7 +5,6 @@ place, the sidecar last again. Of a process that was killed before the sidecar w
 that was killed later, the next run moves the rest.
 """
 
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.base.output import UNFINISHED, beside, held, is_held, writing
+from unbabble.base.reading import from_json
 from unbabble.errors import OutputError
 from unbabble.files.naming import SIDECAR, Place
 
@@ -26,9 +26,9 @@ STAGED_SIDECAR = f"{SIDECAR}.json"
 def read_sidecar(path: Path) -> dict[str, Any]:
     """A sidecar's content; empty where there is none or it is not one of ours."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(path.read_text(encoding="utf-8"))
         return content if isinstance(content, dict) and all(track["file"] for track in content["tracks"]) else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

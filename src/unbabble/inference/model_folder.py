@@ -5,7 +5,6 @@ name of one that comes with the package.
 """
 
 import hashlib
-import json
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.audio import RATES_HZ
+from unbabble.base.reading import from_json
 from unbabble.errors import ModelError
 
 BUNDLED = Path(__file__).parents[1] / "models"
@@ -148,10 +148,10 @@ class Card:
 def read_card(path: Path) -> Card:
     """A JSON file that holds an object. Raises FileNotFoundError, and ModelError where it holds anything else."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error}); get the model again") from None
     if not isinstance(values, dict):
         raise ModelError(f"{path}: not a card of a model; get the model again")

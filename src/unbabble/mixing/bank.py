@@ -13,6 +13,7 @@ from unbabble.base.config import dump_settings, parse_settings
 from unbabble.base.output import whole_file
 from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import Progress, unwatched
+from unbabble.base.reading import from_json
 from unbabble.errors import CorpusError
 from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import Mixtures, RoomRecipe, most_speakers
@@ -92,7 +93,7 @@ def read_bank(path: Path) -> RoomBank:
     """Read what ``RoomBank.save`` wrote. Raises CorpusError."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            recipe = parse_settings(RoomRecipe, json.loads(str(file["recipe"])), str(path))
+            recipe = parse_settings(RoomRecipe, from_json(str(file["recipe"])), str(path))
             geometry = zip(
                 *(file[key].tolist() for key in ("size_m", "t60_s", "microphone_m", "sources_m")), strict=True
             )

@@ -1,6 +1,5 @@
 """Published lists of mixtures: plans by name (docs/mixture-lists.md)."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from unbabble.base.config import parse_settings
 from unbabble.base.output import UNFINISHED
+from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpus
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.plan import Plan
@@ -61,7 +61,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
         an_array = text.lstrip().startswith("[")
-        entries = json.loads(text) if an_array else [json.loads(line) for line in text.split("\n") if line.strip()]
+        entries = from_json(text) if an_array else [from_json(line) for line in text.split("\n") if line.strip()]
     except FileNotFoundError:
         raise CorpusError(f"{path}: no such list of mixtures; check the path") from None
     except (OSError, ValueError) as error:

@@ -1,6 +1,5 @@
 """Mixtures that lie on disk with their truths: LibriMix, WSJ0-mix, WHAM!, WHAMR! and unbabble's own sets."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unbabble.audio import Samples, open_recording, to_mono
+from unbabble.base.reading import from_json
 from unbabble.errors import AudioError, CorpusError
 
 MANIFEST = "manifest.jsonl"
@@ -201,7 +201,7 @@ def _of_manifest(manifest: Path) -> Iterator[MixtureFiles]:
     for number, line in enumerate(text.split("\n"), 1):
         try:
             if line.strip():
-                yield _of_row(json.loads(line), manifest.parent)
+                yield _of_row(from_json(line), manifest.parent)
         except KeyError as missing:
             raise CorpusError(f"{manifest}, line {number}: no {missing.args[0]}; expected {EXPECTED}") from None
         except (ValueError, TypeError, AttributeError) as error:

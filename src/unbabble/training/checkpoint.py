@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unbabble.base.output import write_whole
+from unbabble.base.reading import from_json
 from unbabble.errors import TrainingError
 
 TREE = "tree"  # key of the JSON in the safetensors header
@@ -45,7 +46,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The tree that ``write_checkpoint`` was given. Raises TrainingError where the file is not one."""
     try:
         with safe_open(path, framework="pt") as file:
-            tree = json.loads((file.metadata() or {})[TREE])
+            tree = from_json((file.metadata() or {})[TREE])
             restored = _restore(tree, file)
     except FileNotFoundError:
         raise TrainingError(f"{path}: no such checkpoint") from None

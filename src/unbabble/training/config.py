@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-import yaml
 from pydantic import Field, model_validator
 
 from unbabble.base.config import (
@@ -19,6 +18,7 @@ from unbabble.base.config import (
     read_settings,
     settings,
 )
+from unbabble.base.reading import from_yaml
 from unbabble.errors import RecipeError
 from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S
 from unbabble.mixing.recipe import Mixtures, most_speakers, paper_mixtures
@@ -210,14 +210,16 @@ def with_changes(recipe: R, changes: Sequence[str]) -> R:
             raise RecipeError(f"{change}: expected key=value, such as training.batch_size=8")
         *above, last = path.split(".")
         try:
+            value = from_yaml(text)
+        except ValueError as error:
+            raise RecipeError(f"{path}: the value is no YAML: {error}") from None
+        try:
             place = values
             for key in above:
                 place = place[int(key)] if isinstance(place, list) else place[key]
-            place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+            place[int(last) if isinstance(place, list) else last] = value
         except (KeyError, IndexError, TypeError, ValueError):
             raise RecipeError(f"{change}: {path} is not a key that anything reads") from None
-        except yaml.YAMLError:
-            raise RecipeError(f"{change}: the value is no YAML") from None
     if not changes:
         return recipe
     changed = parse_settings(type(recipe), values, "with " + " ".join(changes))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from unbabble.base.config import dump_settings, parse_settings
+from unbabble.base.config import dump_settings, read_settings
 from unbabble.base.output import write_whole, writing
 from unbabble.errors import TrainingError
 from unbabble.training.config import AnyRecipe, R
@@ -43,4 +43,4 @@ def recipe_of_run(kind: type[R], run: Path) -> R:
     path = run / RECIPE
     if not path.is_file():
         raise TrainingError(f"{run}: not a training run: it has no {RECIPE}")
-    return parse_settings(kind, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    return read_settings(kind, path)
