@@ -269,3 +269,46 @@ def test_closed_standard_streams_are_no_trouble(closed, tmp_path):
     command = f'"{sys.executable}" -m unbabble separate a.wav --out out {closed}'
     assert subprocess.run(command, shell=True, cwd=tmp_path, timeout=120).returncode == 0
     assert (tmp_path / "out" / "a" / "separation.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["separate", "{MIXTURE}", "--out", "{LONG}"],
+        ["separate", "{MIXTURE}", "--jobs", "2", "--out", "{LONG}"],
+        ["separate", "{LONG}", "--out", "{OUT}"],
+        ["separate", "{MIXTURE}", "--model", "{LONG}", "--out", "{OUT}"],
+        ["corpus", "{SPEECH}", "--out", "{LONG}.csv"],
+        ["corpus", "{LONG}", "--out", "{OUT}.csv"],
+        ["rooms", "--count", "1", "--out", "{LONG}.npz"],
+        ["simulate", "--speech", "{SPEECH}", "--count", "1", "--out", "{LONG}"],
+        ["simulate", "--speech", "{SPEECH}", "--count", "1", "--rooms", "{LONG}", "--out", "{OUT}"],
+        ["simulate", "--speech", "{SPEECH}", "--list", "{LONG}", "--out", "{OUT}"],
+        ["train", "{LONG}", "--out", "{OUT}"],
+        ["train", "--resume", "{LONG}"],
+        ["train", "{RECIPE}", "--speech", "{SPEECH}", "--out", "{LONG}"],
+        ["evaluate", "default", "{LONG}", "--out", "{OUT}"],
+        ["compare", "{LONG}", "--out", "{OUT}"],
+        ["export", "{LONG}", "--out", "{OUT}"],
+        ["quantize", "default", "--out", "{LONG}"],
+        ["quantize", "{LONG}", "--out", "{OUT}"],
+    ],
+    ids=" ".join,
+)
+def test_names_that_no_system_takes_are_told_in_a_line(tmp_path, corpora, command):
+    """Of 300 characters, wherever a name is given."""
+    names = {
+        "LONG": tmp_path / ("x" * 300),
+        "OUT": tmp_path / "out",
+        "MIXTURE": REPO / "examples" / "two-talkers.flac",
+        "RECIPE": REPO / "recipes" / "smoke.yaml",
+        "SPEECH": corpora[0],
+    }
+    given = [part.format(**names) for part in command]
+    done = run_here(*given)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: ")
+    assert "File name too long" in errors[0] or "no such model" in errors[0]
+    assert "report" not in errors[0]

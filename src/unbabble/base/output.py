@@ -58,7 +58,8 @@ def whole_file(path: Path) -> Iterator[Path]:
             yield place
             place.replace(path)
     finally:
-        place.unlink(missing_ok=True)
+        with suppress(OSError):  # which has been told already
+            place.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

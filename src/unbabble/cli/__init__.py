@@ -31,9 +31,17 @@ def main() -> None:
     screen = Screen()
     try:
         app()
-    except UnbabbleError as error:
-        screen.complain(error)
+    except (UnbabbleError, OSError) as error:
+        screen.complain(_named(error) if isinstance(error, OSError) else error)
         sys.exit(1)
+
+
+def _named(error: OSError) -> UnbabbleError:
+    """A name that the system refuses, wherever it is first used. Raises the error where it is of no name."""
+    if error.filename is None:
+        raise error
+    told = UnbabbleError(f"{error.filename}: cannot be used: {error.strerror}; check the name and the permissions")
+    return told.with_traceback(error.__traceback__)
 
 
 def _open_missing_streams() -> None:

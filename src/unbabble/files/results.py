@@ -64,7 +64,7 @@ def staged(place: Place) -> Iterator[Path]:
     Where the block ends with an error, nothing is left. Raises OutputError.
     """
     stage = beside(place.sidecar)
-    kept = place.out if place.out.exists() else place.out.parent
+    kept = place.out if os.path.exists(place.out) else place.out.parent
     try:
         with writing(place.sidecar):
             stage.mkdir(parents=True)

@@ -5,6 +5,7 @@ name of one that comes with the package.
 """
 
 import hashlib
+import os
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ def find_folder(model: str | Path, card: str = CARD) -> Path:
     if isinstance(model, str) and model in bundled_models(card):
         return BUNDLED / model
     folder = Path(model)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises OSError for names that are too long
         names = ", ".join(bundled_models(card)) or "none"
         raise ModelError(f"{model}: no such model; give a model folder or one of: {names}")
     return folder
