@@ -6,6 +6,7 @@ from unbabble.audio.decode import (
     open_recording,
     read_mono,
 )
+from unbabble.audio.downmix import Downmix, to_mono
 from unbabble.audio.recording import (
     RATES_HZ,
     SHORTEST_S,
@@ -13,7 +14,6 @@ from unbabble.audio.recording import (
     Recording,
     Samples,
     check_numbers,
-    to_mono,
 )
 from unbabble.audio.resample import Resampler, resample
 from unbabble.audio.sndfile import check_end
@@ -28,6 +28,7 @@ __all__ = [
     "SHORTEST_S",
     "TAGS",
     "TRACK_FORMATS",
+    "Downmix",
     "RawFormat",
     "Recording",
     "Resampler",

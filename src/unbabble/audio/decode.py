@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unbabble.audio.recording import Recording, Samples, checked, to_mono
+from unbabble.audio.downmix import to_mono
+from unbabble.audio.recording import Recording, Samples, checked
 from unbabble.audio.resample import resample
 from unbabble.audio.sndfile import is_sndfile, open_sndfile
 from unbabble.audio.source import BEGIN_BYTES, FileSource, PipeSource

@@ -1,7 +1,7 @@
 """An open recording, and what its samples must be to be separated."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,20 +34,6 @@ class Recording:
     duration_s: float | None  # as far as its header tells
     blocks: Iterator[Samples]
     tags: dict[str, str] = field(default_factory=dict)
-
-
-def to_mono(blocks: Iterable[Samples], channel: int | None = None) -> Iterator[Samples]:
-    """The average of all channels, or one of them (0 is the first): (channels, samples) -> (1, samples).
-
-    Raises AudioError where there is no such channel.
-    """
-    for block in blocks:
-        if channel is None:
-            yield block.mean(axis=0, keepdims=True)
-        elif 0 <= channel < block.shape[0]:
-            yield block[channel : channel + 1]
-        else:
-            raise AudioError(f"no channel {channel + 1}; expected 1 to {block.shape[0]}; choose one of them, or mix")
 
 
 def check_numbers(samples: NDArray[np.floating[Any]], source: str = "") -> None:

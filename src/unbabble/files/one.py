@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unbabble import __version__
-from unbabble.audio import Recording, Samples, TrackWriter, open_recording, open_stream, suffix_of, to_mono
+from unbabble.audio import Downmix, Recording, Samples, TrackWriter, open_recording, open_stream, suffix_of
 from unbabble.base.output import writing
 from unbabble.base.progress import Progress, unwatched
 from unbabble.errors import ModelError, OutputError, UnbabbleError
@@ -70,14 +70,12 @@ def named_errors(job: Job) -> Iterator[None]:
         raise UnbabbleError(message) from error
 
 
-def separated_blocks(
-    recording: Recording, stream: Stream, channel: int | None, progress: Progress
-) -> Iterator[Samples]:
+def separated_blocks(recording: Recording, stream: Stream, downmix: Downmix, progress: Progress) -> Iterator[Samples]:
     """Push a recording through a stream: blocks of (tracks, samples), as they are ready."""
     n_done = 0
     with stream:
-        for block in to_mono(recording.blocks, channel):
-            yield stream.push(block)
+        for block in recording.blocks:
+            yield stream.push(downmix.push(block))
             n_done += block.shape[1]
             progress(n_done / recording.sample_rate, recording.duration_s)
         yield stream.finish()
@@ -98,12 +96,13 @@ def _separate(job: Job, separator: Separator, options: Options, progress: Progre
     """Write tracks, activity and sidecar; returns the sidecar's content."""
     started = time.perf_counter()
     decided = job.decided(options, separator.model, separator.diarizer.folder)
+    downmix = Downmix(job.channel)
     with opened(job, options) as recording, staged(job.place) as stage:
         stream = separator.stream(recording.sample_rate, options.n_sources, separator.engine.at_once)
         suffix = suffix_of(options.track_format)
         paths = [stage / f"speaker{number + 1}{suffix}" for number in range(stream.n_tracks)]
         with TrackWriter(paths, recording.sample_rate, options.track_format, recording.tags) as writer:
-            for block in separated_blocks(recording, stream, job.channel, progress):
+            for block in separated_blocks(recording, stream, downmix, progress):
                 writer.write(block)
             everyone, active = tuple(range(stream.n_tracks)), stream.active_speakers
             kept = everyone if options.n_sources else active
@@ -119,6 +118,7 @@ def _separate(job: Job, separator: Separator, options: Options, progress: Progre
             "model_version": separator.model.version,
             "sample_rate": recording.sample_rate,
             "channels": recording.n_channels,
+            "inverted_channels": [1 + index for index in downmix.inverted],
             "n_samples": writer.n_samples,
             "duration_s": writer.n_samples / recording.sample_rate,
             "window_s": separator.window_s,
@@ -169,6 +169,11 @@ def _notices(job: Job, summary: dict[str, Any], model: ModelFolder) -> Iterator[
         )
     if job.channel is None and summary["channels"] > 1:
         yield f"{job.name}: {summary['channels']} channels averaged into one"
+    for number in summary["inverted_channels"]:
+        yield (
+            f"{job.name}: channel {number} would cancel the others and was inverted for the average; "
+            "--channel 1 takes one alone"
+        )
     if summary["gain"] != 1:
         yield f"{job.name}: tracks scaled by {summary['gain']:.3f} together, so that none clips"
 

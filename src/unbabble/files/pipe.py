@@ -5,7 +5,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from unbabble.audio import WavFile
+from unbabble.audio import Downmix, WavFile
 from unbabble.base.progress import Progress, unwatched
 from unbabble.errors import OutputError
 from unbabble.files.finding import Job
@@ -30,7 +30,7 @@ def separate_into_pipe(job: Job, options: Options, file: BinaryIO, progress: Pro
         stream = separator.stream(recording.sample_rate, options.n_sources)
         sink = cast(BinaryIO, _Flushed(file))
         with WavFile(sink, recording.sample_rate, stream.n_tracks, track_format, recording.tags) as wav:
-            for block in separated_blocks(recording, stream, job.channel, progress):
+            for block in separated_blocks(recording, stream, Downmix(job.channel), progress):
                 wav.write(block)
                 peak = max(peak, float(np.abs(block).max(initial=0.0)))
     return peak
