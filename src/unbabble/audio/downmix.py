@@ -56,9 +56,10 @@ class Downmix:
                 raise AudioError(f"no channel {self._channel + 1}; {expected}")
             return block[self._channel : self._channel + 1]
         if len(block) == 1 or block.shape[1] == 0:
-            return block.mean(axis=0, keepdims=True) if block.shape[1] else block[:1]
+            return block[:1]
         self._watch(block)
-        return np.mean(block * self._signs[:, np.newaxis], axis=0, keepdims=True)
+        mixed: Samples = (block * self._signs[:, np.newaxis]).mean(axis=0, keepdims=True)
+        return mixed
 
     def _watch(self, block: Samples) -> None:
         """Choose the channels' signs anew where their sum, so far, is far below them."""
