@@ -22,8 +22,9 @@ import numpy as np
 import soundfile
 import torch
 
-from unbabble.corpora.corpora import Corpora, scan_corpora
+from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.mixing import render
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.mixer import Mixer

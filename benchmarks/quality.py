@@ -33,8 +33,9 @@ from trials import Mixing, Rendered, Result, Trial, WithoutTalkers, conversation
 
 from unbabble import __version__
 from unbabble.base.output import write_whole
-from unbabble.corpora.corpora import Corpora, scan_corpora
+from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import UnbabbleError
 from unbabble.evaluation.summary import CONFIDENCE
 from unbabble.inference.engine import usable_cores
@@ -156,7 +157,7 @@ def by_speech(recipe: MixtureRecipe, count: int, options: Options) -> Rows:
     for name, speech in {"all": options.speech, **apart}.items():
         mixer = mixer_of(recipe, speech, options)
         results = results_of(mixer, two_talkers, count if name == "all" else max(1, count // 2), options)
-        rows[name] = {"speakers": len(mixer.draw.speech.names), **by_overlap(results)}
+        rows[name] = {"speakers": len(mixer.speech.names), **by_overlap(results)}
     return rows
 
 

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from unbabble import Separator
-from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.inference.conditioning import high_passed
 from unbabble.inference.windows import Known, LongSeparation, Pending, Stitches
 from unbabble.mixing.mixer import Mixer

@@ -11,11 +11,10 @@ from conftest import RATE, make_tones
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbabble.corpora.corpus import Corpus, Recording, check_disjoint
+from unbabble.corpora.corpus import Corpus, Recording, check_disjoint, read_splits
 from unbabble.corpora.manifest import read_manifest, write_manifest
-from unbabble.corpora.readers import EXPECTED, NOISE_LAYOUTS, SPEECH_LAYOUTS
-from unbabble.corpora.scan import scan_noise, scan_speech
-from unbabble.corpora.splits import read_splits
+from unbabble.corpora.readers import EXPECTED, LAYOUTS
+from unbabble.corpora.scan import scan
 from unbabble.errors import CorpusError
 
 
@@ -94,7 +93,7 @@ class TestSpeechLayouts:
         return root
 
     def test_librispeech(self, libri):
-        assert table(scan_speech([libri]).corpus) == {
+        assert table(scan([libri], "speech").corpus) == {
             ("19", "train-clean-100/19/198/19-198-0000.flac", "train", "f"),
             ("84", "dev-clean/84/121123/84-121123-0000.flac", "valid", "m"),
             ("7", "test-other/7/8/7-8-0000.flac", "test", None),
@@ -102,16 +101,16 @@ class TestSpeechLayouts:
 
     def test_one_subset_of_librispeech(self, libri):
         expected = {("19", "19/198/19-198-0000.flac", "train", "f")}
-        assert table(scan_speech([libri / "train-clean-100"]).corpus) == expected
+        assert table(scan([libri / "train-clean-100"], "speech").corpus) == expected
         (libri / "SPEAKERS.TXT").unlink()
-        assert table(scan_speech([libri / "train-clean-100"]).corpus) == {(*expected.pop()[:3], None)}
+        assert table(scan([libri / "train-clean-100"], "speech").corpus) == {(*expected.pop()[:3], None)}
 
     def test_libritts(self, tmp_path):
         root = make_tones(tmp_path, "train-clean-360/14/208/14_208_000001_000000.wav")
         (root / "speakers.tsv").write_text("READER\tGENDER\tSUBSET\tNAME\n14\tF\ttrain-clean-360\tKristin\n")
         expected = {("14", "train-clean-360/14/208/14_208_000001_000000.wav", "train", "f")}
-        assert table(scan_speech([root], layout="libritts").corpus) == expected
-        assert table(scan_speech([root]).corpus) == expected
+        assert table(scan([root], "speech", layout="libritts").corpus) == expected
+        assert table(scan([root], "speech").corpus) == expected
 
     def test_vctk_takes_the_first_microphone(self, tmp_path):
         takes = [
@@ -121,16 +120,16 @@ class TestSpeechLayouts:
         (root / "speaker-info.txt").write_text(
             "ID  AGE  GENDER  ACCENTS  REGION\np225  23  F  English  Surrey\ns5 24 M\n"
         )
-        assert table(scan_speech([root]).corpus) == {("p225", takes[0], None, "f"), ("s5", takes[2], None, "m")}
+        assert table(scan([root], "speech").corpus) == {("p225", takes[0], None, "f"), ("s5", takes[2], None, "m")}
 
     def test_folders_that_only_resemble_subsets_are_speakers(self, tmp_path):
         make_tones(tmp_path, "test-pilot/1.wav", "train-driver/x/2.wav")
-        assert scan_speech([tmp_path]).corpus.names == ("test-pilot", "train-driver")
+        assert scan([tmp_path], "speech").corpus.names == ("test-pilot", "train-driver")
 
     def test_older_vctk(self, tmp_path):
         root = make_tones(tmp_path, "wav48/p226/p226_001.wav")
         (root / "speaker-info.txt").write_text("ID  AGE  GENDER  ACCENTS  REGION\n226  22  M  English  Surrey\n")
-        assert table(scan_speech([root]).corpus) == {("p226", "wav48/p226/p226_001.wav", None, "m")}
+        assert table(scan([root], "speech").corpus) == {("p226", "wav48/p226/p226_001.wav", None, "m")}
 
     def test_folders_pass_over_hidden_files_and_files_of_nobody(self, tmp_path):
         names = (
@@ -142,7 +141,7 @@ class TestSpeechLayouts:
             "bob/.x/4.wav",
             "ann/note.txt",
         )
-        corpus = scan_speech([make_tones(tmp_path, *names)]).corpus
+        corpus = scan([make_tones(tmp_path, *names)], "speech").corpus
         assert table(corpus) == {("ann", "ann/1.wav", None, None), ("bob", "bob/x/y/2.flac", None, None)}
 
     def test_links_to_speakers_are_followed_but_not_in_circles(self, tmp_path):
@@ -152,22 +151,25 @@ class TestSpeechLayouts:
             (tmp_path / "speech/bob/up").symlink_to(tmp_path / "speech", target_is_directory=True)
         except OSError:
             pytest.skip("no links on this system")
-        assert [one.key for one in scan_speech([tmp_path / "speech"]).corpus.recordings] == ["ann/1.wav", "bob/1.wav"]
+        assert [one.key for one in scan([tmp_path / "speech"], "speech").corpus.recordings] == [
+            "ann/1.wav",
+            "bob/1.wav",
+        ]
 
     def test_a_speaker_in_two_splits_is_refused(self, tmp_path):
         make_tones(tmp_path, "train-clean-100/19/1/a.flac", "test-clean/19/1/b.flac")
         with pytest.raises(CorpusError, match="'19' is in two splits, test and train"):
-            scan_speech([tmp_path])
+            scan([tmp_path], "speech")
 
 
 class TestNoiseLayouts:
     def test_nonspeech(self, tmp_path):
         make_tones(tmp_path, "n1.wav", "n100.flac")
-        assert scan_noise([tmp_path], layout="nonspeech").corpus.names == ("n1", "n100")
+        assert scan([tmp_path], "noise", layout="nonspeech").corpus.names == ("n1", "n100")
 
     def test_wham(self, tmp_path):
         make_tones(tmp_path, "tr/a_-0.2.wav", "cv/b.wav", "tt/c.wav", "metadata/d.csv")
-        assert table(scan_noise([tmp_path]).corpus) == {
+        assert table(scan([tmp_path], "noise").corpus) == {
             ("a_-0.2", "tr/a_-0.2.wav", "train", None),
             ("b", "cv/b.wav", "valid", None),
             ("c", "tt/c.wav", "test", None),
@@ -181,45 +183,45 @@ class TestNoiseLayouts:
             "speech/librivox/speech-1.wav",
             "README",
         )
-        assert scan_noise([tmp_path]).corpus.names == ("noise-1",)
+        assert scan([tmp_path], "noise").corpus.names == ("noise-1",)
 
     def test_auto_leaves_nothing_out_of_a_folder_that_only_resembles_a_corpus(self, tmp_path):
         make_tones(tmp_path, "n1.wav", "noise/hum.wav", "rain/rain.wav", "rain/._rain.wav")
-        assert scan_noise([tmp_path]).corpus.names == ("hum", "n1", "rain")
+        assert scan([tmp_path], "noise").corpus.names == ("hum", "n1", "rain")
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(("scan", "layouts"), [(scan_speech, SPEECH_LAYOUTS), (scan_noise, NOISE_LAYOUTS)])
-    def test_a_wrong_layout_says_what_was_expected(self, tmp_path, scan, layouts):
+    @pytest.mark.parametrize("kind", ["speech", "noise"])
+    def test_a_wrong_layout_says_what_was_expected(self, tmp_path, kind):
         make_tones(tmp_path, "a.txt")
-        for layout in layouts:
+        for layout in LAYOUTS[kind]:
             with pytest.raises(CorpusError) as error:
-                scan([tmp_path], layout=layout)
+                scan([tmp_path], kind, layout=layout)
             assert f"expected {EXPECTED[layout]}" in str(error.value)
-        with pytest.raises(CorpusError, match=f"found .*{next(iter(layouts))}"):
-            scan([tmp_path])
+        with pytest.raises(CorpusError, match=f"found .*{next(iter(LAYOUTS[kind]))}"):
+            scan([tmp_path], kind)
         with pytest.raises(CorpusError, match="no layout called 'tape'; expected auto, "):
-            scan([tmp_path], layout="tape")
+            scan([tmp_path], kind, layout="tape")
 
     def test_folders_of_speakers_are_no_librispeech(self, tmp_path):
         make_tones(tmp_path, "ann/1.wav")
         with pytest.raises(CorpusError, match="no speakers found"):
-            scan_speech([tmp_path], layout="librispeech")
+            scan([tmp_path], "speech", layout="librispeech")
 
     def test_a_folder_that_may_not_be_listed(self, tmp_path):
         (tmp_path / "locked").mkdir(mode=0)
         if os.access(tmp_path / "locked", os.R_OK):
             pytest.skip("this user may list anything")
         with pytest.raises(CorpusError, match="locked: cannot be read: Permission denied"):
-            scan_speech([tmp_path / "locked"])
+            scan([tmp_path / "locked"], "speech")
 
     def test_missing_sources(self, tmp_path):
         with pytest.raises(CorpusError, match=r"gone: no such folder"):
-            scan_speech([tmp_path / "gone"])
+            scan([tmp_path / "gone"], "speech")
         with pytest.raises(CorpusError, match=r"gone\.csv: not a readable manifest"):
-            scan_speech([tmp_path / "gone.csv"])
+            scan([tmp_path / "gone.csv"], "speech")
         with pytest.raises(CorpusError, match="no source given"):
-            scan_noise([])
+            scan([], "noise")
 
     def test_unreadable_files_are_named_and_left_out(self, tmp_path):
         make_tones(tmp_path, "ann/1.wav", "ann/words.txt")
@@ -227,10 +229,10 @@ class TestRefusals:
         (tmp_path / "ann/empty.wav").touch()
         (tmp_path / "ann/gone.wav").symlink_to(tmp_path / "nowhere.wav")
         soundfile.write(tmp_path / "ann/silent.wav", np.zeros(0), RATE)
-        scan = scan_speech([tmp_path])
-        assert [one.key for one in scan.corpus.recordings] == ["ann/1.wav"]
-        assert len(scan.unreadable) == 4
-        for line, name in zip(scan.unreadable, ("empty", "gone", "silent", "words"), strict=True):
+        found = scan([tmp_path], "speech")
+        assert [one.key for one in found.corpus.recordings] == ["ann/1.wav"]
+        assert len(found.unreadable) == 4
+        for line, name in zip(found.unreadable, ("empty", "gone", "silent", "words"), strict=True):
             assert line.startswith(f"{tmp_path / 'ann' / name}.wav: ")
             assert "\n" not in line
 
@@ -238,7 +240,7 @@ class TestRefusals:
         make_tones(tmp_path, "ann/words.txt")
         (tmp_path / "ann/words.txt").rename(tmp_path / "ann/words.wav")
         with pytest.raises(CorpusError, match=r"none of 1 files can be read: .*words\.wav"):
-            scan_speech([tmp_path])
+            scan([tmp_path], "speech")
 
 
 class TestManifests:
@@ -264,10 +266,10 @@ class TestManifests:
 
     @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
     def test_moves_with_its_folder(self, tmp_path, suffix):
-        corpus = scan_speech([make_tones(tmp_path / "old", "ann/1.wav")]).corpus
+        corpus = scan([make_tones(tmp_path / "old", "ann/1.wav")], "speech").corpus
         write_manifest(corpus, tmp_path / "old" / f"m{suffix}")
         (tmp_path / "old").rename(tmp_path / "new")
-        (moved,) = scan_speech([tmp_path / "new" / f"m{suffix}"]).corpus.recordings
+        (moved,) = scan([tmp_path / "new" / f"m{suffix}"], "speech").corpus.recordings
         assert moved.path == tmp_path / "new/ann/1.wav"
         assert moved.key == "ann/1.wav"
 
@@ -275,7 +277,7 @@ class TestManifests:
         (tmp_path / "m.csv").write_text(
             "\ufeffspeaker,path,duration_s,mood\n19,../a/1.wav,2.5,calm\n19,/far/2.wav,1,\n", "utf-8"
         )
-        corpus = scan_speech([tmp_path / "m.csv", make_tones(tmp_path / "speech", "ann/1.wav")]).corpus
+        corpus = scan([tmp_path / "m.csv", make_tones(tmp_path / "speech", "ann/1.wav")], "speech").corpus
         assert corpus.names == ("19", "ann")
         assert opened == [tmp_path / "speech/ann/1.wav"]
         assert [one.key for one in corpus.of("19")] == ["../a/1.wav", "19/2.wav"]

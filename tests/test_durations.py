@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from conftest import RATE, make_tones, tone
 
-from unbabble.corpora.scan import scan_noise, scan_speech
+from unbabble.corpora.scan import scan
 
 
 class TestDurations:
@@ -23,7 +23,7 @@ class TestDurations:
             container.mux([*stream.encode(frame), *stream.encode()])
 
     def duration_s(self, path: Path) -> float:
-        return scan_noise([path.parent]).corpus.find(path.name).duration_s
+        return scan([path.parent], "noise").corpus.find(path.name).duration_s
 
     def test_of_wav(self, tmp_path):
         assert self.duration_s(make_tones(tmp_path, "a.wav", seconds=0.25) / "a.wav") == 0.25
@@ -49,24 +49,24 @@ class TestDurations:
         self.lying_mp3(tmp_path / "lie.mp3", 10)
         self.write_mp3(tmp_path / "short.mp3")
         (tmp_path / "short.mp3").write_bytes((tmp_path / "short.mp3").read_bytes()[:4000])
-        scan = scan_noise([tmp_path])
-        assert scan.corpus.names == ("good",)
-        assert all("its header promises" in line for line in scan.unreadable)
-        assert [Path(line.split(":")[0]).name for line in scan.unreadable] == ["lie.mp3", "short.mp3"]
+        found = scan([tmp_path], "noise")
+        assert found.corpus.names == ("good",)
+        assert all("its header promises" in line for line in found.unreadable)
+        assert [Path(line.split(":")[0]).name for line in found.unreadable] == ["lie.mp3", "short.mp3"]
 
     @pytest.mark.parametrize("name", ["short.wav", "short.flac"])
     def test_files_cut_short_are_left_out_by_name(self, tmp_path, name):
         make_tones(tmp_path, "good.wav", name, seconds=1.0)
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-2000])
-        scan = scan_noise([tmp_path])
-        assert scan.corpus.names == ("good",)
-        assert "damaged or cut short" in scan.unreadable[0]
+        found = scan([tmp_path], "noise")
+        assert found.corpus.names == ("good",)
+        assert "damaged or cut short" in found.unreadable[0]
 
     def test_files_too_short_to_hear_anything_are_left_out(self, tmp_path):
         soundfile.write(make_tones(tmp_path, "good.wav") / "blip.wav", np.ones(10), RATE)
-        scan = scan_noise([tmp_path])
-        assert scan.corpus.names == ("good",)
-        assert "expected at least 25 ms" in scan.unreadable[0]
+        found = scan([tmp_path], "noise")
+        assert found.corpus.names == ("good",)
+        assert "expected at least 25 ms" in found.unreadable[0]
 
     def test_of_a_stream_without_a_duration(self, tmp_path):
         path = tmp_path / "a.webm"
@@ -79,48 +79,48 @@ class TestDurations:
 
     def test_recordings_of_one_key_in_two_folders_are_kept_apart(self, tmp_path):
         one, other = make_tones(tmp_path / "one", "a/0.wav"), make_tones(tmp_path / "other", "a/0.wav")
-        corpus = scan_speech([one, other, one]).corpus
+        corpus = scan([one, other, one], "speech").corpus
         assert sorted(recording.path for recording in corpus.recordings) == [one / "a/0.wav", other / "a/0.wav"]
         for recording in corpus.recordings:
             assert corpus.find(recording.key) == recording
 
     def test_progress(self, tmp_path):
         calls = []
-        scan_noise([make_tones(tmp_path, "a.wav", "b.wav")], jobs=1, progress=lambda *counts: calls.append(counts))
+        scan([make_tones(tmp_path, "a.wav", "b.wav")], "noise", jobs=1, progress=lambda *counts: calls.append(counts))
         assert calls == [(1, 2), (2, 2)]
 
 
 class TestCache:
     def test_only_new_and_changed_files_are_opened(self, tmp_path, opened):
         root, cache = make_tones(tmp_path / "noise", "a.wav", "b.wav"), tmp_path / "out" / "durations.jsonl"
-        first = scan_noise([root], cache=cache)
+        first = scan([root], "noise", cache=cache)
         assert len(opened) == 2
         opened.clear()
-        assert scan_noise([root], cache=cache) == first
+        assert scan([root], "noise", cache=cache) == first
         assert opened == []
         make_tones(root, "b.wav", "c.wav", seconds=0.2)
-        assert scan_noise([root], cache=cache).corpus.hours == pytest.approx(0.5 / 3600)
+        assert scan([root], "noise", cache=cache).corpus.hours == pytest.approx(0.5 / 3600)
         assert sorted(opened) == [root / "b.wav", root / "c.wav"]
         assert sorted(path.name for path in root.iterdir()) == ["a.wav", "b.wav", "c.wav"]
 
     def test_a_file_of_the_same_size_with_another_time_is_opened(self, tmp_path, opened):
         root, cache = make_tones(tmp_path / "noise", "a.wav"), tmp_path / "durations.jsonl"
-        scan_noise([root], cache=cache)
+        scan([root], "noise", cache=cache)
         os.utime(root / "a.wav", ns=(1, 1))
-        scan_noise([root], cache=cache)
+        scan([root], "noise", cache=cache)
         assert len(opened) == 2
 
     def test_one_cache_serves_several_corpora(self, tmp_path, opened):
         cache = tmp_path / "durations.jsonl"
         roots = [make_tones(tmp_path / "one", "a.wav"), make_tones(tmp_path / "two", "b.wav")]
         for root in roots * 2:
-            scan_noise([root], cache=cache)
+            scan([root], "noise", cache=cache)
         assert len(opened) == 2
 
     @pytest.mark.parametrize("content", [b"\xff", b"words\n", b"[1]\n", b'{"path": "a"}\n'])
     def test_a_broken_cache_is_ignored_and_rewritten(self, tmp_path, opened, content):
         root, cache = make_tones(tmp_path / "noise", "a.wav"), tmp_path / "durations.jsonl"
         cache.write_bytes(content)
-        scan_noise([root], cache=cache)
-        scan_noise([root], cache=cache)
+        scan([root], "noise", cache=cache)
+        scan([root], "noise", cache=cache)
         assert len(opened) == 1

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbabble.base.config import parse_settings
-from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.plan import Plan

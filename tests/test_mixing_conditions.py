@@ -12,8 +12,8 @@ from conftest import RATE, REPO
 from test_mixing import mixer
 
 from unbabble.base.config import dump_settings, parse_settings
-from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.codecs import coded
@@ -302,9 +302,9 @@ def test_the_page_says_band_and_codec(corpora, tmp_path):
 
 def test_speakers_are_drawn_by_a_power_of_their_minutes(corpora):
     """With a power of 2, a speaker of twice the minutes is the lone talker four times as often."""
-    draw = mixer(corpora, n_speakers=1, minutes_power=2.0, **DRY).draw
+    draw = mixer(corpora, n_speakers=1, minutes_power=2.0, **DRY)
     squares = {name: sum(one.duration_s for one in draw.speech.of(name)) ** 2 for name in draw.speech.names}
-    drawn = [draw(index).talkers[0].speaker for index in range(600)]
+    drawn = [draw.draw(index).talkers[0].speaker for index in range(600)]
     for name, square in squares.items():
         assert drawn.count(name) / 600 == pytest.approx(square / sum(squares.values()), abs=0.07)
 
@@ -322,11 +322,11 @@ def test_noises_are_drawn_by_a_power_of_their_minutes(tmp_path, corpora):
 
 
 def test_noises_can_be_chosen_by_their_names(corpora):
-    draw = mixer(corpora).draw
-    wanted = draw.noise.names[-1]
+    noise = mixer(corpora).noise
+    wanted = noise.names[-1]
     chosen = mixer(corpora, n_speakers=(0, 2), noise_names=wanted[:-1] + "?", room=None).draw
-    keys = {recording.key for recording in draw.noise.of(wanted)}
-    assert len(draw.noise.names) > 1
+    keys = {recording.key for recording in noise.of(wanted)}
+    assert len(noise.names) > 1
     assert {chosen(index).noise.recording for index in range(20)} <= keys
     with pytest.raises(CorpusError, match=r"no noise has a name like 'music-\*'"):
         mixer(corpora, noise_names="music-*")

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from conftest import RATE, one_line_error, run_here
 
-from unbabble.corpora.corpora import scan_corpora
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError
 from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
 from unbabble.mixing.signals import rms

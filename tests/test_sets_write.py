@@ -16,8 +16,8 @@ import soundfile
 import yaml
 from conftest import RATE, one_line_error, run_here
 
-from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import OutputError
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe, paper_mixtures

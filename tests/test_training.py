@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from unbabble import Separator
-from unbabble.corpora.corpora import scan_corpora
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.inference.model_folder import open_model
 from unbabble.mixing.recipe import Overlap, SharedRecipe

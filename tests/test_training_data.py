@@ -13,8 +13,8 @@ import yaml
 from conftest import RATE, REPO
 from safetensors.torch import load_file
 
-from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError, TrainingError
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.mixer import Mixer

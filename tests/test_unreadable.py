@@ -9,11 +9,10 @@ import pytest
 import soundfile
 from conftest import RATE, REPO
 
-from unbabble.corpora.corpora import scan_corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import AudioError, CorpusError
-from unbabble.mixing.bank import Rooms
-from unbabble.mixing.draw import Draw
+from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
 from unbabble.mixing.rooms import draw_room, impulse_responses
 from unbabble.sets.simulate import simulate
@@ -71,8 +70,8 @@ def test_mixtures_without_them_are_as_they_were(damaged, corpora, tmp_path):
 
     def plans(speech):
         heard = scan_corpora([speech], [damaged[1]])
-        draw = Draw(heard.speech, heard.noise, QUICK, DecodedAudio(RATE), Rooms(RATE))
-        return [draw(index) for index in range(COUNT)]
+        mixer = Mixer(heard.speech, heard.noise, QUICK, DecodedAudio(RATE))
+        return [mixer.draw(index) for index in range(COUNT)]
 
     bad = {"ann/0.flac", "bob/book/1.wav", "dan/0.flac"}
     before, after = plans(whole), plans(damaged[0])
@@ -116,16 +115,10 @@ def test_training_goes_on_without_them(damaged, tmp_path):
 
 def test_where_nothing_can_be_read_it_is_told(damaged):
     heard = scan_corpora([damaged[0] / "dan" / ".."], [damaged[1]])
-    audio = DecodedAudio(RATE)
-    draw = Draw(
-        heard.speech.only(["dan"]),
-        None,
-        (SharedRecipe(1.0, MixtureRecipe(n_speakers=1, room=None, noise_snr_db=None)),),
-        audio,
-        Rooms(RATE),
-    )
+    alone = (SharedRecipe(1.0, MixtureRecipe(n_speakers=1, room=None, noise_snr_db=None)),)
+    mixer = Mixer(heard.speech.only(["dan"]), None, alone, DecodedAudio(RATE))
     with pytest.raises(AudioError, match=r"dan/0\.flac: damaged"):
-        draw(0)
+        mixer.draw(0)
 
 
 def test_rooms_change_nothing_for_the_rest_of_the_process():

@@ -19,27 +19,27 @@ def corpus(
     """List a corpus as a manifest: speakers (or noises), files, durations, splits."""
     from unbabble.base.output import prepare
     from unbabble.corpora.manifest import MANIFEST_SUFFIXES, write_manifest
-    from unbabble.corpora.readers import NOISE_LAYOUTS, SPEECH_LAYOUTS
-    from unbabble.corpora.scan import scan_noise, scan_speech
+    from unbabble.corpora.readers import LAYOUTS, Kind
+    from unbabble.corpora.scan import scan
 
-    layouts = NOISE_LAYOUTS if noise else SPEECH_LAYOUTS
-    if layout not in ("auto", *layouts):
-        raise typer.BadParameter(f"{layout!r} is not one of auto, {', '.join(layouts)}", param_hint="--layout")
+    kind: Kind = "noise" if noise else "speech"
+    if layout not in ("auto", *LAYOUTS[kind]):
+        raise typer.BadParameter(f"{layout!r} is not one of auto, {', '.join(LAYOUTS[kind])}", param_hint="--layout")
     if out.suffix.lower() not in MANIFEST_SUFFIXES:
         raise typer.BadParameter(f"{out} ends in none of {', '.join(MANIFEST_SUFFIXES)}", param_hint="--out")
     screen = Screen(quiet)
     prepare(out)
     remembered = out.with_name(f"{out.name}.scan.jsonl")
     with screen.progress("scanning") as progress:
-        scan = (scan_noise if noise else scan_speech)(sources, layout=layout, cache=remembered, progress=progress)
-    write_manifest(scan.corpus, out)
+        found = scan(sources, kind, layout=layout, cache=remembered, progress=progress)
+    write_manifest(found.corpus, out)
     screen.result(
-        f"{out}: {len(scan.corpus.names)} {'noises' if noise else 'speakers'}, "
-        f"{len(scan.corpus.recordings)} recordings, {scan.corpus.hours:.1f} h"
+        f"{out}: {len(found.corpus.names)} {'noises' if noise else 'speakers'}, "
+        f"{len(found.corpus.recordings)} recordings, {found.corpus.hours:.1f} h"
     )
-    for line in scan.unreadable:
+    for line in found.unreadable:
         screen.say(f"error: {line}")
-    if scan.unreadable:
+    if found.unreadable:
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Recordings by the name of who or what is heard, and the parts of a corpus that training asks for."""
+"""Recordings by the name of who or what is heard, and the parts of them that a split takes."""
 
 import hashlib
 import json
@@ -8,7 +8,9 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from posixpath import basename, splitext
+from typing import Any
 
+from unbabble.base.reading import from_json
 from unbabble.errors import CorpusError
 
 
@@ -128,6 +130,48 @@ class Corpus:
         return repr(self.recordings[0].key) if self.recordings else "none: the corpus is empty"
 
 
+@dataclass(frozen=True)
+class Corpora:
+    """The speech and the noise of one purpose; noise is None where there is none.
+
+    unreadable: files left out, one line each.
+    """
+
+    speech: Corpus
+    noise: Corpus | None
+    unreadable: tuple[str, ...] = ()
+
+    def in_split(self, split: str, splits: Path | None = None) -> "Corpora":
+        """The speakers and noises of one split, by a split file, else by what the corpora say of themselves.
+
+        Without a split file, noise of which no split is known serves all splits. Raises CorpusError where a
+        speaker is in two splits or nobody is in this one.
+        """
+        if splits is None:
+            known = self.noise is not None and any(recording.split for recording in self.noise.recordings)
+            noise = self.noise.in_split(split) if self.noise and known else self.noise
+            return Corpora(self.speech.in_split(split), noise, self.unreadable)
+        names = read_splits(splits)
+        if split not in names:
+            raise CorpusError(f"{splits}: no split called {split!r}; it has {', '.join(names)}")
+        speech = self.speech.with_splits(names).in_split(split)
+        return Corpora(speech, self.noise and self.noise.only(names[split]), self.unreadable)
+
+
+def read_splits(path: Path) -> dict[str, tuple[str, ...]]:
+    """Names of the speakers and noises by split, from ``{split: {corpus: [name]}}`` or ``{split: [name]}``.
+
+    Raises CorpusError where the file cannot be read or holds something else.
+    """
+    try:
+        content = from_json(path.read_text(encoding="utf-8"))
+        return {split: _names(value) for split, value in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CorpusError(
+            f"{path}: not a readable split file ({error}); expected {{split: {{corpus: [name]}}}}"
+        ) from None
+
+
 def check_disjoint(speech: Corpus) -> None:
     """Raise CorpusError where a speaker has recordings in two splits."""
     for name in speech.names:
@@ -140,3 +184,10 @@ def _in_two_splits(name: str, one: str, other: str) -> CorpusError:
     return CorpusError(
         f"speaker {name!r} is in two splits, {one} and {other}; expected one; leave it out of the other"
     )
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    lists = value.values() if isinstance(value, dict) else [value]
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
+        raise TypeError("a split holds something that is no list of names")
+    return tuple(name for names in lists for name in names)

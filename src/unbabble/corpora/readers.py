@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from unbabble.audio import AUDIO_SUFFIXES
 from unbabble.errors import CorpusError
@@ -29,6 +29,7 @@ class Found(NamedTuple):
     gender: str | None = None
 
 
+Kind = Literal["speech", "noise"]
 Reader = Callable[[Path], Iterable[Found]]
 
 
@@ -95,13 +96,10 @@ def folder(root: Path) -> Iterator[Found]:
 
 
 # The most particular first: what none of the others knows is left to the last.
-SPEECH_LAYOUTS: dict[str, Reader] = {
-    "librispeech": librispeech,
-    "libritts": libritts,
-    "vctk": vctk,
-    "folders": folders,
+LAYOUTS: dict[Kind, dict[str, Reader]] = {
+    "speech": {"librispeech": librispeech, "libritts": libritts, "vctk": vctk, "folders": folders},
+    "noise": {"nonspeech": nonspeech, "wham": wham, "musan": musan, "folder": folder},
 }
-NOISE_LAYOUTS: dict[str, Reader] = {"nonspeech": nonspeech, "wham": wham, "musan": musan, "folder": folder}
 EXPECTED = {
     "librispeech": "<subset>/<speaker>/<chapter>/<file>, or a folder named for one subset, such as train-clean-100",
     "libritts": "<subset>/<speaker>/<chapter>/<file>, or a folder named for one subset, such as train-clean-100",
@@ -114,11 +112,12 @@ EXPECTED = {
 }
 
 
-def find_files(root: Path, layouts: dict[str, Reader], layout: str) -> list[Found]:
+def find_files(root: Path, kind: Kind, layout: str) -> list[Found]:
     """What a layout finds below ``root``; "auto" takes the first layout that finds anything.
 
     Raises CorpusError where the folder is missing, the layout is unknown or nothing is found.
     """
+    layouts = LAYOUTS[kind]
     if layout != "auto" and layout not in layouts:
         raise CorpusError(f"no layout called {layout!r}; expected auto, {', '.join(layouts)}")
     if not root.is_dir():
@@ -131,7 +130,7 @@ def find_files(root: Path, layouts: dict[str, Reader], layout: str) -> list[Foun
     except OSError as error:
         raise CorpusError(f"{root}: cannot be read: {error.strerror}; check the permissions") from None
     expected = EXPECTED[list(layouts)[-1] if layout == "auto" else layout]
-    what = "speakers" if layouts is SPEECH_LAYOUTS else "noises"
+    what = "speakers" if kind == "speech" else "noises"
     others = f", or the layout of {', '.join(list(layouts)[:-1])}" if layout == "auto" else ""
     raise CorpusError(
         f"{root}: no {what} found (layout {layout}); expected {expected}{others}; "

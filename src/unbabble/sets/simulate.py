@@ -7,11 +7,12 @@ from pathlib import Path
 from unbabble.base.config import dump_settings
 from unbabble.base.output import writing
 from unbabble.base.progress import Stage, unwatched_stage
-from unbabble.corpora.corpora import Corpora, scan_corpora
+from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms, rooms_of_bank
-from unbabble.mixing.draw import Draw
+from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Mixtures
 from unbabble.mixing.render import Renderer
 from unbabble.sets.lists import read_list
@@ -71,7 +72,7 @@ def simulate(
 def _drawn(corpora: Corpora, mixtures: Mixtures, count: int, seed: int, bank: Path | None) -> tuple[Plans, Renderer]:
     audio = DecodedAudio(mixtures[0].recipe.sample_rate, keep=KEPT_RECORDINGS)
     rooms = rooms_of_bank(mixtures, bank) if bank else Rooms(audio.sample_rate)
-    draw = Draw(corpora.speech, corpora.noise, mixtures, audio, rooms, seed)
+    mixer = Mixer(corpora.speech, corpora.noise, mixtures, audio, seed, rooms)
     origin = {
         "seed": seed,
         "mixtures": [dump_settings(part) for part in mixtures],
@@ -79,7 +80,7 @@ def _drawn(corpora: Corpora, mixtures: Mixtures, count: int, seed: int, bank: Pa
         "rooms": bank and hashlib.sha256(bank.read_bytes()).hexdigest()[:16],
     }
     names = [f"{number:06d}" for number in range(count)]
-    return Plans(names, draw, origin), Renderer(corpora.speech, corpora.noise, audio, rooms)
+    return Plans(names, mixer.draw, origin), mixer.render
 
 
 def listed_plans(

@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from unbabble.base.progress import Stage, unwatched_stage
-from unbabble.corpora.corpora import Corpora, scan_corpora
+from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms, make_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer

@@ -37,7 +37,7 @@ class Lessons(Dataset[Lesson]):
 
     def __init__(self, mixer: Mixer, size: int, n_talkers: int) -> None:
         self.mixer, self.size, self.n_talkers = mixer, size, n_talkers
-        self.speakers = tuple(mixer.draw.speech.names)
+        self.speakers = tuple(mixer.speech.names)
         self._numbers = {name: number for number, name in enumerate(self.speakers)}
 
     def __len__(self) -> int:
