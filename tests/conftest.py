@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import settings
+from oracle import make_diarizer, make_model
 
 from unbabble.cli import main
 from unbabble.corpora import durations
@@ -113,6 +114,19 @@ def tiny_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def oracle(tiny_model, tmp_path_factory) -> dict[str, Path]:
+    """Settings of a ``Separator`` that separates ``talk`` as it must be."""
+    folder = tmp_path_factory.mktemp("oracle")
+    return {"model": make_model(tiny_model, folder / "model"), "diarizer": make_diarizer(folder / "diarizer")}
+
+
+@pytest.fixture(scope="session")
+def oracle_flags(oracle) -> tuple[str, ...]:
+    """The same for ``unbabble separate``."""
+    return tuple(str(part) for name, folder in oracle.items() for part in (f"--{name}", folder))
+
+
+@pytest.fixture(scope="session")
 def tiny_siso_only_model(tmp_path_factory) -> Path:
     """A model folder of an untrained SISO-only network."""
     return exported(tmp_path_factory.mktemp("models") / "tiny-siso", SisoOnlyDesign(1, 1))
@@ -137,6 +151,12 @@ def corpora(tmp_path_factory) -> tuple[Path, Path]:
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def speech() -> np.ndarray:
+    """3 s of the example, in which the bundled diarizer hears two talkers, whatever the network makes of them."""
+    samples: np.ndarray = soundfile.read(REPO / "examples" / "two-talkers.flac", start=5 * RATE, dtype="float32")[0]
+    return samples[: 3 * RATE]
 
 
 def make_tones(root: Path, *keys: str, seconds: float = 0.1) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import RATE, REPO, one_line_error, run, run_here, tone
+from oracle import assert_separated, talk
 
 from unbabble import __version__
 
@@ -19,21 +20,24 @@ def written(out: Path) -> list[str]:
     return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
 
 
+TALKERS = {folder: talk(rate)[:, : 3 * rate] for folder, rate in (("a", 8000), ("day 1/b.é", 48000), ("c", 44100))}
+
+
 @pytest.fixture
 def inbox(tmp_path):
     """A folder of recordings at several depths, rates and channel counts, with a file that is none of them."""
     root = tmp_path / "inbox"
     (root / "day 1").mkdir(parents=True)
-    soundfile.write(root / "a.wav", tone(1.0, 8000), 8000)
-    soundfile.write(root / "day 1" / "b.é.flac", np.stack([tone(0.5, 48000)] * 2, axis=1), 48000)
+    soundfile.write(root / "a.wav", TALKERS["a"].sum(0), 8000)
+    soundfile.write(root / "day 1" / "b.é.flac", np.stack([TALKERS["day 1/b.é"].sum(0)] * 2, axis=1), 48000)
     (root / "notes.txt").write_text("not audio")
     return root
 
 
-def test_files_and_folders_are_separated_and_the_structure_is_kept(inbox, tiny_model, tmp_path):
-    single = tmp_path / "c.mp3"
-    soundfile.write(single, tone(0.7, 44100), 44100)
-    done = run("separate", inbox, single, "--out", tmp_path / "out", "--model", tiny_model, "--speakers", "2")
+def test_files_and_folders_are_separated_and_the_structure_is_kept(inbox, oracle_flags, tmp_path):
+    single = tmp_path / "c.flac"
+    soundfile.write(single, TALKERS["c"].sum(0), 44100)
+    done = run("separate", inbox, single, "--out", tmp_path / "out", *oracle_flags)
     assert done.returncode == 0, done.stderr
     assert written(tmp_path / "out") == [
         f"{folder}/{name}"
@@ -52,11 +56,12 @@ def test_files_and_folders_are_separated_and_the_structure_is_kept(inbox, tiny_m
         assert sidecar["n_samples"] == given.frames
         assert sidecar["model"] == "tiny"
         assert {"input", "model_version", "duration_s", "window_s", "seconds_taken"} <= sidecar.keys()
-        for track in sidecar["tracks"]:
-            samples, rate = soundfile.read(tmp_path / "out" / folder / track["file"])
-            assert (rate, samples.shape) == (given.samplerate, (given.frames,))
-            peak = np.abs(samples).max()
-            assert track["peak_db"] == (pytest.approx(20 * np.log10(peak), abs=0.01) if peak else None)
+        tracks = np.stack(
+            [soundfile.read(tmp_path / "out" / folder / track["file"])[0] for track in sidecar["tracks"]]
+        )
+        assert_separated(tracks, TALKERS[folder])
+        for track, samples in zip(sidecar["tracks"], tracks, strict=True):
+            assert track["peak_db"] == pytest.approx(20 * np.log10(np.abs(samples).max()), abs=0.01)
 
 
 def test_inputs_of_the_same_name_do_not_collide(tmp_path, tiny_model):

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import one_line_error, run_here, tone
+from conftest import RATE, one_line_error, run_here, tone
+from oracle import assert_separated, talk
 
-RATE = 16000
-MIXTURE = tone(3.0) + 0.1 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+MIXTURE = talk(RATE).sum(0)
 
 
 def command(*arguments) -> list[str]:
@@ -35,13 +35,15 @@ def encoded(samples: np.ndarray, kind: str = "WAV") -> bytes:
 
 
 @pytest.fixture
-def expected(tmp_path, tiny_model) -> np.ndarray:
+def expected(tmp_path, oracle_flags) -> np.ndarray:
     """The tracks that the mixture gives as a file: (samples, tracks)."""
     path = tmp_path / "mixture.wav"
     path.write_bytes(encoded(MIXTURE))
-    done = run_here("separate", path, "--out", tmp_path / "file", "--model", tiny_model, "--speakers", 2)
+    done = run_here("separate", path, "--out", tmp_path / "file", *oracle_flags, "--speakers", 2)
     assert done.returncode == 0, done.stderr
-    return np.stack([soundfile.read(tmp_path / "file/mixture" / f"speaker{n}.wav")[0] for n in (1, 2)], axis=1)
+    tracks = np.stack([soundfile.read(tmp_path / "file/mixture" / f"speaker{n}.wav")[0] for n in (1, 2)])
+    assert_separated(tracks, talk(RATE))
+    return tracks.T
 
 
 RAW = ["--raw", "f32le", "--rate", RATE]
@@ -56,16 +58,16 @@ RAW = ["--raw", "f32le", "--rate", RATE]
     ],
     ids=["wav", "raw", "a channel of raw"],
 )
-def test_through_a_pipe_it_gives_what_the_file_gives(tiny_model, expected, given, flags):
-    done = piped("-", "--stdout", "--model", tiny_model, "--speakers", 2, "--quiet", *flags, given=given)
+def test_through_a_pipe_it_gives_what_the_file_gives(oracle_flags, expected, given, flags):
+    done = piped("-", "--stdout", *oracle_flags, "--speakers", 2, "--quiet", *flags, given=given)
     assert (done.returncode, done.stderr) == (0, "")
     tracks, rate = soundfile.read(io.BytesIO(done.stdout))
     assert rate == RATE
     np.testing.assert_allclose(tracks, expected, atol=1e-6)
 
 
-def test_standard_input_into_files(tmp_path, tiny_model, expected):
-    flags = ("--out", tmp_path / "out", "--model", tiny_model, "--speakers", 2)
+def test_standard_input_into_files(tmp_path, oracle_flags, expected):
+    flags = ("--out", tmp_path / "out", *oracle_flags, "--speakers", 2)
     done = piped("-", *flags, given=encoded(MIXTURE, "FLAC"))
     assert done.returncode == 0, done.stderr
     track, _ = soundfile.read(tmp_path / "out" / "stdin" / "speaker2.wav")
@@ -74,18 +76,18 @@ def test_standard_input_into_files(tmp_path, tiny_model, expected):
     one_line_error(again, "is there already", "--force")
 
 
-def test_a_file_to_standard_output_of_16_bits(tmp_path, tiny_model, expected):
-    flags = ("--stdout", "--model", tiny_model, "--bits", 16, "--speakers", 2)
+def test_a_file_to_standard_output_of_16_bits(tmp_path, oracle_flags, expected):
+    flags = ("--stdout", *oracle_flags, "--bits", 16, "--speakers", 2)
     done = piped(tmp_path / "mixture.wav", *flags)
     assert done.returncode == 0, done.stderr
     tracks, _ = soundfile.read(io.BytesIO(done.stdout))
     np.testing.assert_allclose(tracks, expected.clip(-1, 1), atol=2**-15)
 
 
-def test_unbuffered_standard_output_gets_every_byte(tmp_path, tiny_model, expected):
+def test_unbuffered_standard_output_gets_every_byte(tmp_path, oracle_flags, expected):
     """A write to a pipe may take only a part."""
     process = subprocess.Popen(
-        command(tmp_path / "mixture.wav", "--stdout", "--model", tiny_model),
+        command(tmp_path / "mixture.wav", "--stdout", *oracle_flags),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -94,11 +96,11 @@ def test_unbuffered_standard_output_gets_every_byte(tmp_path, tiny_model, expect
     data = b""
     while block := process.stdout.read(1000):
         data += block
-    assert soundfile.info(io.BytesIO(data)).frames == 3 * RATE
+    np.testing.assert_allclose(soundfile.read(io.BytesIO(data))[0], expected, atol=1e-6)
 
 
-def test_tracks_come_while_the_recording_still_does(tiny_model):
-    arguments = command("-", "--stdout", "--model", tiny_model, *RAW, "--quiet")
+def test_tracks_come_while_the_recording_still_does(oracle_flags):
+    arguments = command("-", "--stdout", *oracle_flags, *RAW, "--quiet")
     process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     feeding, fed = threading.Event(), 0
 
@@ -117,12 +119,13 @@ def test_tracks_come_while_the_recording_still_does(tiny_model):
     rest = process.stdout.read()
     thread.join()
     assert process.wait() == 0
-    assert soundfile.info(io.BytesIO(first + rest)).frames == fed * MIXTURE.size
+    tracks, _ = soundfile.read(io.BytesIO(first + rest))
+    assert_separated(tracks.T, np.tile(talk(RATE), fed))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")
 def test_a_closed_pipe_ends_it_quietly(tmp_path, tiny_model):
-    soundfile.write(tmp_path / "long.wav", np.tile(MIXTURE, 100), RATE)
+    soundfile.write(tmp_path / "long.wav", np.tile(MIXTURE, 20), RATE)
     for flags in (["--stdout"], ["--out", tmp_path / "out", "--speakers", 2]):
         arguments = command(tmp_path / "long.wav", "--model", tiny_model, *flags)
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

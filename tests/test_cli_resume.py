@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import run, run_here, tone
+from conftest import RATE, REPO, run, run_here
+from oracle import assert_separated, talk
 
-RATE = 16000
-COUNT, SECONDS = 5, 30
+COUNT, SECONDS = 5, 60
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
@@ -22,11 +22,10 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.fixture
 def inbox(tmp_path) -> Path:
     """Recordings that take a while."""
-    folder = tmp_path / "inbox"
+    folder, (example, _) = tmp_path / "inbox", soundfile.read(REPO / "examples" / "two-talkers.flac")
     folder.mkdir()
     for number in range(COUNT):
-        rng = np.random.default_rng(number)
-        soundfile.write(folder / f"{number}.wav", 0.1 * rng.standard_normal(RATE * SECONDS), RATE)
+        soundfile.write(folder / f"{number}.wav", np.resize(np.roll(example, -number * RATE), RATE * SECONDS), RATE)
     return folder
 
 
@@ -104,6 +103,7 @@ def test_killed_and_started_again_it_goes_on_where_it_was(inbox, tiny_model, job
     assert is_whole(out, after)
     assert before.items() <= after.items()
     assert done.stderr.count("done before") == len(before) // 3
+    assert all(soundfile.read(track)[0].any() for track in out.rglob("*.wav"))
     assert leftovers(out) == []
 
 
@@ -128,14 +128,16 @@ def test_interrupted_it_says_so_in_a_line_and_leaves_nothing_half_done(inbox, ti
     wait_for_the_end(process.pid)
 
 
-def test_several_processes_make_the_same_as_one(tmp_path, tiny_model):
-    for number, seconds in enumerate((0.5, 3.0, 1.0, 0.01)):
-        soundfile.write(tmp_path / f"{number}.wav", tone(seconds), RATE)
+def test_several_processes_make_the_same_as_one(tmp_path, oracle_flags):
+    """Threads and windows too."""
+    lengths_s = 7.0, 13.0, 3.0, 0.01
+    for number, seconds in enumerate(lengths_s):
+        soundfile.write(tmp_path / f"{number}.wav", talk(RATE).sum(0)[: round(seconds * RATE)], RATE, subtype="FLOAT")
     inputs = [tmp_path / f"{number}.wav" for number in range(4)]
     outputs = []
     for jobs in (1, 3):
         out = tmp_path / f"out{jobs}"
-        flags = ("--out", out, "--model", tiny_model, "--jobs", jobs, "--speakers", 2, "--threads", 1)
+        flags = ("--out", out, *oracle_flags, "--jobs", jobs, "--speakers", 2, "--threads", jobs)
         done = run_here("separate", *inputs, *flags)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith(f"error: {inputs[3]}: too short")
@@ -143,6 +145,9 @@ def test_several_processes_make_the_same_as_one(tmp_path, tiny_model):
             f"/{number}/speaker{speaker}.wav" for number in range(3) for speaker in (1, 2)
         ]
         outputs.append([path.read_bytes() for path in sorted(out.rglob("*.wav"))])
+        for number, seconds in enumerate(lengths_s[:3]):
+            tracks = [soundfile.read(out / f"{number}/speaker{speaker}.wav")[0] for speaker in (1, 2)]
+            assert_separated(np.stack(tracks), talk(RATE)[:, : round(seconds * RATE)])
     assert outputs[0] == outputs[1]
 
 

@@ -9,21 +9,22 @@ from unittest import mock
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPO, one_line_error, run_here, tone
+from conftest import RATE, REPO, one_line_error, run_here, tone
+from oracle import assert_separated, talk
 
 from unbabble.inference.separator import Stream
 from unbabble.tracking.activity import Turn
 
-RATE = 16000
+TALK = talk(RATE)[:, : 3 * RATE]
 TURNS = (Turn(1, 0.1, 0.4, 0.0), Turn(1, 0.5, 0.75, 0.5))
 
 
 @pytest.fixture
-def separate(tmp_path, tiny_model):
+def separate(tmp_path, oracle_flags):
     """The command on files below ``tmp_path``, into ``tmp_path/out``."""
 
     def command(*arguments, out="out"):
-        return run_here("separate", *arguments, "--out", tmp_path / out, "--model", tiny_model)
+        return run_here("separate", *arguments, "--out", tmp_path / out, *oracle_flags)
 
     return command
 
@@ -31,14 +32,14 @@ def separate(tmp_path, tiny_model):
 @pytest.fixture
 def stereo(tmp_path) -> Path:
     path = tmp_path / "st.wav"
-    soundfile.write(path, np.stack([tone(1.0), 0.5 * tone(1.0, hertz=300)], axis=1), RATE)
+    soundfile.write(path, np.stack([TALK.sum(0), 0.5 * TALK[:, ::-1].sum(0)], axis=1), RATE, subtype="FLOAT")
     return path
 
 
 @pytest.fixture
 def mono(tmp_path) -> Path:
     path = tmp_path / "a.wav"
-    soundfile.write(path, tone(1.0), RATE)
+    soundfile.write(path, TALK.sum(0), RATE, subtype="FLOAT")
     return path
 
 
@@ -55,6 +56,17 @@ def heard(*tracks, turns=()):
     return mock.patch.multiple(Stream, active_speakers=tracks, turns=turns)
 
 
+def tracks_in(folder: Path) -> np.ndarray:
+    return np.stack([soundfile.read(path)[0] for path in sorted(folder.glob("speaker*.*"))])
+
+
+def test_every_talker_is_a_track(separate, mono, tmp_path):
+    done = separate(mono)
+    assert done.returncode == 0
+    assert "2 talkers heard" in done.stderr
+    assert_separated(tracks_in(tmp_path / "out" / "a"), TALK)
+
+
 def test_a_track_on_which_nobody_is_heard_is_left_out(separate, mono, tmp_path):
     with heard(1):
         done = separate(mono)
@@ -63,9 +75,9 @@ def test_a_track_on_which_nobody_is_heard_is_left_out(separate, mono, tmp_path):
     assert "1 talker heard" in done.stderr
     with heard(1):
         separate(mono, "--speakers", "2", out="forced")
+    assert_separated(tracks_in(tmp_path / "forced" / "a"), TALK)
     kept, _ = soundfile.read(tmp_path / "out" / "a" / "speaker1.wav")
-    second, _ = soundfile.read(tmp_path / "forced" / "a" / "speaker2.wav")
-    np.testing.assert_array_equal(kept, second)
+    np.testing.assert_array_equal(kept, tracks_in(tmp_path / "forced" / "a")[1])
     assert sidecar(tmp_path / "forced" / "a")["talkers_heard"] == 1
 
 
@@ -102,6 +114,7 @@ def test_more_speakers_than_the_model_gives_are_refused_before_anything(separate
 def test_formats(separate, mono, tmp_path, flags, suffix, subtype):
     assert separate(mono, "--speakers", "2", *flags).returncode == 0
     assert soundfile.info(tmp_path / "out" / "a" / f"speaker2.{suffix}").subtype == subtype
+    assert_separated(tracks_in(tmp_path / "out" / "a"), TALK)
 
 
 def test_tracks_that_would_clip_are_kept_as_floats_and_scaled_together_as_integers(separate, tmp_path):
@@ -124,12 +137,12 @@ def test_tracks_that_would_clip_are_kept_as_floats_and_scaled_together_as_intege
 
 
 def test_one_channel_gives_what_that_channel_alone_gives(separate, stereo, tmp_path):
-    soundfile.write(tmp_path / "right.wav", soundfile.read(stereo)[0][:, 1], RATE)
+    soundfile.write(tmp_path / "right.wav", soundfile.read(stereo)[0][:, 1], RATE, subtype="FLOAT")
     assert separate(stereo, "--channel", "2", "--speakers", "2").returncode == 0
     assert separate(tmp_path / "right.wav", "--speakers", "2").returncode == 0
-    for name in ("speaker1.wav", "speaker2.wav"):
-        one, other = (soundfile.read(tmp_path / "out" / folder / name)[0] for folder in ("st", "right"))
-        np.testing.assert_array_equal(one, other)
+    of_stereo, alone = (tracks_in(tmp_path / "out" / folder) for folder in ("st", "right"))
+    assert_separated(alone[::-1], 0.5 * TALK[:, ::-1])  # backwards, the second talker is the first
+    np.testing.assert_allclose(of_stereo, alone, atol=1e-6)
 
 
 def test_a_channel_that_a_file_lacks_is_an_error_of_that_file(separate, stereo, mono, tmp_path):
@@ -144,6 +157,8 @@ def test_each_channel_by_itself(separate, stereo, mono, tmp_path):
     assert separate(stereo, "--channel", "2", "--speakers", "1", out="second").returncode == 0
     folders = {name.rpartition("/")[0] for name in names(tmp_path / "out")}
     assert folders == {"st/channel1", "st/channel2", "a/channel1"}
+    for channel, talkers in (("channel1", TALK), ("channel2", 0.5 * TALK[:, ::-1])):
+        assert_separated(tracks_in(tmp_path / "out" / "st" / channel), talkers.sum(0, keepdims=True))
     one, other = tmp_path / "out" / "st" / "channel2" / "speaker1.wav", tmp_path / "second" / "st" / "speaker1.wav"
     assert one.read_bytes() == other.read_bytes()
 
@@ -254,7 +269,7 @@ def test_a_table_sums_up_several_recordings_and_failures_come_last(separate, mon
     table = [line.split() for line in done.stderr.splitlines()]
     assert table[0] == ["file", "length", "talkers", "time"]
     assert table[1][:2] == [str(tmp_path / "no.wav"), "failed:"]
-    assert table[2][:2] == [str(mono), "0:00:01"]
+    assert table[2][:2] == [str(mono), "0:00:03"]
     assert table[3][:2] == [str(tmp_path / "b.wav"), "0:01:01"]
     assert done.stderr.splitlines()[4:] == [f"error: {tmp_path / 'no.wav'}: no such file; check the path"]
 

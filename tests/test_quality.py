@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import RATE, REPO, tone
+from conftest import RATE, REPO
+from oracle import assert_separated, talk
 
 from unbabble import Separator
 from unbabble.evaluation.metrics import LIMIT_DB
@@ -105,15 +106,17 @@ def test_what_is_wrong_is_told_in_one_line(inputs, corpora, tmp_path):
     assert (done.returncode, done.stderr.startswith(f"error: {tmp_path}: not a model folder")) == (1, True)
 
 
-@pytest.mark.parametrize("seconds", [1.5, 4.3])  # a window of the model, and several
-def test_recordings_are_separated_as_by_a_separator(benchmark, tiny_model, seconds):
-    separator = Separator(tiny_model, threads=1)
-    mixture = (tone(seconds) + np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE))).astype(np.float32)
+@pytest.mark.parametrize("seconds", [4.0, 13.0])  # a window of the model, and several
+def test_recordings_are_separated_as_by_a_separator(benchmark, oracle, seconds):
+    separator = Separator(**oracle, threads=1)
+    sources = talk(RATE)[:, : round(seconds * RATE)]
+    mixture = sources.sum(0)
     tracks, network, n_heard = benchmark("trials").separate(mixture, separator)
     stream = separator.stream(RATE)
     expected = np.concatenate([stream.push(mixture), stream.finish()], axis=1)
+    assert_separated(tracks, sources)
     np.testing.assert_array_equal(tracks, expected)
-    assert n_heard == len(stream.active_speakers)
+    assert n_heard == len(stream.active_speakers) == 2
     np.testing.assert_array_equal(network, separator.engine(high_passed(mixture, RATE)[np.newaxis])[0])
 
 

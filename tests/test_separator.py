@@ -7,61 +7,87 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import tone
+from conftest import RATE, REPO, speech, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import TURNS_S, assert_separated, talk
 
 from unbabble import Separator
 from unbabble.errors import AudioError, ModelError
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import BUNDLED
 
+EDGE_S = 0.15  # what is not known of a recording that begins or ends while somebody talks
+
 
 @given(n_samples=st.integers(4800, 100_000), rate=st.sampled_from([8000, 16000, 44100, 48000, 192000]))
 @settings(max_examples=25)
-def test_output_has_the_length_of_the_input(tiny_model, n_samples, rate):
-    samples = np.random.default_rng(n_samples).standard_normal(n_samples) * 0.1
-    tracks = Separator(tiny_model)(samples, rate)
-    assert tracks.shape == (2, n_samples)
+def test_output_has_the_length_of_the_input(oracle, n_samples, rate):
+    first, second = (round(turns[0][0] * rate) for turns in TURNS_S)
+    sources = talk(rate)[:, first:][:, :n_samples]
+    tracks = Separator(**oracle)(sources.sum(0), rate)
+    assert tracks.shape == sources.shape
     assert tracks.dtype == np.float32
-    assert np.isfinite(tracks).all()
+    assert tracks[0].any()
+    if n_samples > rate:  # the other's first word may be too short to be told from the first's
+        edge = round(EDGE_S * rate)
+        inside = slice(edge, min(second - first, n_samples) - edge)
+        assert_separated(tracks[:, inside], sources[:, inside])
 
 
-@pytest.mark.parametrize("seconds", [0.03, 1.9, 2.0, 2.1, 3.5, 7.25])
-def test_recordings_around_the_length_of_a_window(tiny_model, seconds):
-    assert Separator(tiny_model)(tone(seconds), 16000).shape == (2, round(seconds * 16000))
+@pytest.mark.parametrize("seconds", [0.03, 3.9, 4.0, 4.1, 6.9, 7.0, 7.1, 11.3])
+def test_recordings_around_the_length_of_a_window(oracle, seconds):
+    sources = talk(RATE)[:, round(TURNS_S[0][0][0] * RATE) :][:, : round(seconds * RATE)]
+    tracks = Separator(**oracle)(sources.sum(0), RATE)
+    assert tracks.shape == sources.shape
+    assert tracks[0].any()
+    if seconds > 1:
+        inside = slice(round(EDGE_S * RATE), -round(EDGE_S * RATE))
+        assert_separated(tracks[:, inside], sources[:, inside])
 
 
-def test_blocks_of_any_size_give_the_same_tracks(tiny_model):
-    separator = Separator(tiny_model)
-    samples = np.random.default_rng(0).standard_normal(70_000).astype(np.float32)
-    blocks = np.array_split(samples[np.newaxis], [1, 50, 5000, 40_000], axis=1)
+def test_blocks_of_any_size_give_the_same_tracks(oracle):
+    separator, sources = Separator(**oracle), talk(22050)
+    blocks = np.array_split(sources.sum(0, keepdims=True), [1, 50, 5000, 40_000], axis=1)
     joined = np.concatenate(list(separator.separate_blocks(blocks, 22050)), axis=1)
-    np.testing.assert_allclose(joined, separator(samples, 22050), atol=1e-5)
+    assert_separated(joined, sources)
+    np.testing.assert_allclose(joined, separator(sources.sum(0), 22050), atol=1e-5)
 
 
 def test_silence_in_gives_silence_out(tiny_model):
-    assert not Separator(tiny_model)(np.zeros(50_000), 44100).any()
+    """Beside speech too."""
+    separator, samples = Separator(tiny_model), np.concatenate([np.zeros(3 * RATE), speech(), np.zeros(3 * RATE)])
+    tracks = separator(samples, RATE)
+    assert tracks.any(1).all()
+    assert not tracks[:, : round(2.8 * RATE)].any()
+    assert not tracks[:, round(-2.8 * RATE) :].any()
+    assert not separator(np.zeros(50_000), 44100).any()
 
 
 def test_levels_follow_the_mixture(tiny_model):
-    separator, samples = Separator(tiny_model), tone(1.0)
-    np.testing.assert_allclose(separator(3 * samples, 16000), 3 * separator(samples, 16000), atol=1e-3)
+    separator, samples = Separator(tiny_model), speech()
+    tracks = separator(samples, RATE)
+    assert tracks.any(1).all()
+    np.testing.assert_allclose(separator(3 * samples, RATE), 3 * tracks, atol=1e-3)
 
 
 def test_a_siso_only_model_gives_as_many_tracks_as_asked(tiny_siso_only_model):
     separator = Separator(tiny_siso_only_model)
-    assert separator(tone(1.0), 16000).shape[0] == 2
+    assert separator(speech(), RATE).any(1).tolist() == [True, True]
     for n_sources in (1, 3, 4):
-        assert separator(tone(3.0), 16000, n_sources).shape == (n_sources, 48000)
+        tracks = separator(speech(), RATE, n_sources)
+        assert tracks.shape == (n_sources, speech().size)
+        assert tracks.any(1).all()
     with pytest.raises(ModelError, match="1 to 8"):
         separator(tone(1.0), 16000, 9)
 
 
 @pytest.mark.parametrize("model", ["tiny_model", "tiny_siso_only_model"])
-def test_one_track_needs_no_network(request, model, monkeypatch):
+def test_one_track_needs_no_network(request, model, oracle, monkeypatch):
     monkeypatch.delattr(Engine, "_separate")
-    assert Separator(request.getfixturevalue(model))(tone(5.0), 16000, 1).shape == (1, 80000)
+    mixture = talk(RATE).sum(0)
+    track = Separator(request.getfixturevalue(model), diarizer=oracle["diarizer"])(mixture, RATE, 1)
+    assert_separated(track, mixture[np.newaxis])
 
 
 def test_the_names_of_bundled_models_mean_those_and_folders_have_a_path(tiny_model, tmp_path, monkeypatch):
@@ -127,8 +153,9 @@ def test_samples_that_are_not_fit_are_refused(tiny_model, samples, rate, told):
 
 @pytest.mark.parametrize("kind", [list, torch.from_numpy, np.float16, np.float64, np.atleast_2d])
 def test_samples_may_be_whatever_holds_floats(tiny_model, kind):
-    samples = np.float16(tone(0.2)).astype(np.float32)
+    samples = np.float16(speech()[:RATE]).astype(np.float32)
     tracks = Separator(tiny_model)(samples, 16000)
+    assert tracks.any()
     np.testing.assert_array_equal(Separator(tiny_model)(kind(samples), np.float64(16000)), tracks)
 
 
@@ -161,7 +188,6 @@ def test_an_overlap_that_does_not_fit_the_window_is_refused(tiny_model):
 def test_the_bundled_model_separates_the_example():
     """The default model, whose card says how well it does elsewhere, on the repo's own recording."""
     import soundfile
-    from conftest import REPO
 
     mixture, rate = soundfile.read(REPO / "examples" / "two-talkers.flac")
     truths = [

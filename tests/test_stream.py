@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import assert_separated, talk
 
 from unbabble import Separator
 from unbabble.errors import AudioError
@@ -14,17 +15,20 @@ def noise(n_samples):
 
 
 @given(
-    cuts=st.lists(st.integers(0, 150_000), max_size=6),
+    cuts=st.lists(st.floats(0, 1), max_size=6),
     rate=st.sampled_from([8000, 16000, 44100]),
     at_once=st.integers(1, 3),
 )
 @settings(max_examples=15)
-def test_blocks_of_any_size_give_the_tracks_of_the_whole(tiny_model, cuts, rate, at_once):
-    separator, samples = Separator(tiny_model), noise(150_000)
+def test_blocks_of_any_size_give_the_talkers_of_several_windows(oracle, cuts, rate, at_once):
+    separator, sources = Separator(**oracle), talk(rate)
+    mixture = sources.sum(0)
     stream = separator.stream(rate, at_once=at_once)
-    tracks = [stream.push(block) for block in np.split(samples, sorted(cuts))]
+    tracks = [stream.push(block) for block in np.split(mixture, sorted(round(cut * mixture.size) for cut in cuts))]
     joined = np.concatenate([*tracks, stream.finish()], axis=1)
-    np.testing.assert_allclose(joined, separator(samples, rate), atol=1e-4)
+    assert_separated(joined, sources)
+    assert stream.active_speakers == (0, 1)
+    np.testing.assert_allclose(joined, separator(mixture, rate), atol=1e-4)
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])
