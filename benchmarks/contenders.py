@@ -166,13 +166,13 @@ def export_paper_size(folder: Path) -> None:
     import torch
 
     from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork
-    from unbabble.training.config import ModelConfig, TrainingRecipe
+    from unbabble.training.config import ModelConfig, SeparationRecipe
     from unbabble.training.export import export_model
     from unbabble.training.quantize import quantize_model
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    recipe = TrainingRecipe(
+    recipe = SeparationRecipe(
         network=NetworkConfig(design=MixedDesign(6, 0)),
         model=ModelConfig(name="paper-size", window_s=10.0, overlap_s=1.0),
     )

@@ -39,7 +39,7 @@ from torch.nn import functional
 from unbabble.evaluation.complexity import macs_per_second
 from unbabble.networks.losses import permutation_invariant_loss, snr
 from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-from unbabble.training.memory import keep_freed_memory
+from unbabble.training.processes import keep_freed_memory
 
 SECONDS, RATE = 4, 16000
 PLAIN, ASTEROID = "plain 6+0", "asteroid 6+0"

@@ -33,7 +33,7 @@ if HAS_TORCH:
     from unbabble.networks.front_ends.tasnet import TasNetConfig
     from unbabble.networks.losses import permutation_invariant_loss
     from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-    from unbabble.training.config import ModelConfig, TrainingRecipe
+    from unbabble.training.config import ModelConfig, SeparationRecipe
     from unbabble.training.export import export_model
 
     torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
@@ -53,7 +53,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return bool(MAKES_MODELS.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
-def tiny_recipe(design=None) -> TrainingRecipe:
+def tiny_recipe(design=None) -> SeparationRecipe:
     """A recipe whose network is small enough to run in milliseconds."""
     network = NetworkConfig(
         design=design or MixedDesign(1, 1),
@@ -61,7 +61,7 @@ def tiny_recipe(design=None) -> TrainingRecipe:
         channels=8,
         block=DualPathConfig(8),
     )
-    return TrainingRecipe(network=network, model=ModelConfig(name="tiny", window_s=2.0, overlap_s=0.5))
+    return SeparationRecipe(network=network, model=ModelConfig(name="tiny", window_s=2.0, overlap_s=0.5))
 
 
 def exported(folder: Path, design=None) -> Path:

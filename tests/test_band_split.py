@@ -28,7 +28,7 @@ from unbabble.networks.front_ends.tasnet import TasNetConfig
 from unbabble.networks.layers import complex_product
 from unbabble.networks.losses import permutation_invariant_loss
 from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
-from unbabble.training.config import ModelConfig, TrainingRecipe, read_recipe
+from unbabble.training.config import ModelConfig, SeparationRecipe, read_recipe
 from unbabble.training.export import export_model
 from unbabble.training.fit import train
 from unbabble.training.quantize import quantize_model
@@ -229,7 +229,7 @@ def test_a_wrong_front_end_is_explained(tmp_path, front_end, told):
 @pytest.mark.parametrize("design", DESIGNS)
 def test_every_design_runs_the_same_in_both_engines_on_any_batch_and_length(tmp_path, design):
     network = small_network(design)
-    recipe = TrainingRecipe(network=network.config, model=ModelConfig(name="tiny"))
+    recipe = SeparationRecipe(network=network.config, model=ModelConfig(name="tiny"))
     folder = export_model(network, recipe, tmp_path / "model")
     engine, quantized = Engine(open_model(folder)), Engine(open_model(quantize_model(folder, tmp_path / "small")))
     for shape in [(1, 1), (1, 63), (3, 5000), (2, 16001)]:

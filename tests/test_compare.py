@@ -14,9 +14,8 @@ from unbabble.experiments.compare import compare, read_comparison, tabulate
 from unbabble.experiments.halving import Halving
 from unbabble.experiments.table import PAPER, Scored, markdown, rows_of, write_table
 from unbabble.networks.network import MixedDesign, SisoOnlyDesign
-from unbabble.training.checkpoint import read_checkpoint
+from unbabble.training.checkpoint import LAST, read_checkpoint
 from unbabble.training.config import read_recipe, with_changes
-from unbabble.training.run import LAST
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import os
 import pickle
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,16 +25,17 @@ from unbabble import Separator
 from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.inference.model_folder import open_model
+from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Overlap, SharedRecipe
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.callbacks import LastCheckpoint
-from unbabble.training.checkpoint import read_checkpoint, read_weights, write_checkpoint
+from unbabble.training.checkpoint import read_checkpoint, read_weights, recipe_of_run, write_checkpoint
 from unbabble.training.config import DataConfig, read_recipe, with_changes, with_data
-from unbabble.training.data import load_data, split_corpora
-from unbabble.training.datasets import FreshSampler
+from unbabble.training.data import DataModule, split_corpora
 from unbabble.training.fit import export_run, train
+from unbabble.training.processes import Processes
 from unbabble.training.schedules import CosineSchedule, Moment, TrapezoidSchedule
-from unbabble.training.task import SeparationTask
+from unbabble.training.separation import SeparationTask
 
 
 def short_recipe(**training):
@@ -112,9 +114,9 @@ def test_loaders_can_be_sent_to_workers_on_any_system(tmp_path):
     """Systems without fork pickle the dataset."""
     recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
     training = dataclasses.replace(recipe.training, epoch_size=4)
-    data = load_data(dataclasses.replace(recipe, training=training), tmp_path)
-    mixture, *_ = pickle.loads(pickle.dumps(data.train.dataset))[1]
-    assert torch.equal(mixture, data.train.dataset[1][0])
+    data = DataModule(dataclasses.replace(recipe, training=training), tmp_path)
+    mixture, *_ = pickle.loads(pickle.dumps(data.train))[1]
+    assert torch.equal(mixture, data.train[1][0])
 
 
 def test_a_step_whose_gradient_is_no_number_changes_nothing_and_ten_in_a_row_end_the_run(
@@ -206,10 +208,10 @@ def test_tensorboard_has_scores_by_overlap_examples_and_throughput(tmp_path):
     events = EventAccumulator(str(tmp_path / "run" / "logs"), {"audio": 0})
     events.Reload()
     scalars = events.Tags()["scalars"]
-    assert {"train/loss_step", "train/mixtures_per_s", "train/share_waiting_for_data", "valid/loss"} <= set(scalars)
+    assert {"train/loss_step", "train/mixtures_per_s", "train/waiting_for_data", "valid/loss"} <= set(scalars)
     assert sum(name.startswith("valid/si_sdr_improvement at overlap") for name in scalars) >= 3
     assert len(events.Tags()["audio"]) == 4 * 3
-    assert 0 <= events.Scalars("train/share_waiting_for_data")[0].value <= 1
+    assert 0 <= events.Scalars("train/waiting_for_data")[0].value <= 1
 
 
 def test_a_run_can_start_from_a_model(run, tmp_path):
@@ -230,9 +232,9 @@ def test_a_run_can_start_from_a_model(run, tmp_path):
         export_run(tmp_path / "run", tmp_path / "exported")
 
 
-def test_a_share_of_the_start_is_kept(run, tmp_path):
+def test_the_start_keeps_its_weight(run, tmp_path):
     """On the straight line between what the run began with and what it found."""
-    changes = [f"training.start={run / 'model'}", "training.start_share=0.25"]
+    changes = [f"training.start={run / 'model'}", "training.start_weight=0.25"]
     model = train(with_changes(short_recipe(max_epochs=1), changes), tmp_path / "run")
     found = read_weights(read_checkpoint(tmp_path / "run" / "best.safetensors"), "network.")
     start, kept = (load_file(folder / "weights.safetensors") for folder in (run / "model", model))
@@ -255,7 +257,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import unbabble.training.fit as fit
-from unbabble.training.task import SeparationTask
+from unbabble.training.separation import SeparationTask
 
 run, kill_at, resume = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "resume"
 step = SeparationTask.training_step
@@ -273,7 +275,7 @@ fit.export_run = lambda run, folder: folder
 from conftest import REPO
 from unbabble.training.config import read_recipe, with_changes
 if resume:
-    recipe = fit.recipe_of_run(fit.TrainingRecipe, run)
+    recipe = fit.recipe_of_run(run)
 else:
     recipe = with_changes(read_recipe(REPO / "recipes/smoke.yaml"), sys.argv[4:])
 fit.train(recipe, run, resume=resume)
@@ -306,6 +308,57 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kill_at, more
     assert killed == whole
     one, other = (read_checkpoint(tmp_path / name / "last.safetensors")["state_dict"] for name in ("whole", "killed"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_that_an_older_version_began_goes_on(tmp_path):
+    """Stopped within its second epoch of four batches of four, by a version in which only Lightning counted."""
+    shutil.copytree(Path(__file__).parent / "old_run", tmp_path / "run")
+    before = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert "DataModule" not in before
+    recipe = with_data(recipe_of_run(tmp_path / "run"), [REPO / "examples" / "voices"])
+    numbers, draw = [], Mixer.__call__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Mixer, "__call__", lambda mixer, index: numbers.append(index) or draw(mixer, index))
+        train(recipe, tmp_path / "run", resume=True)
+    after = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert [number for number in numbers if number >= 4] == list(range(24, 48))  # 0 to 3 are validated on
+    assert (before["global_step"], after["global_step"]) == (6, 12)
+    assert int(after["optimizer_states"][0]["state"][0]["step"]) == 12
+    assert after["minutes"] > before["minutes"] > 0
+    assert after["DataModule"] == {"drawn": 48}
+
+
+def test_rooms_are_made_once_a_run(run_of_rooms, monkeypatch):
+    recipe, run, mixture = run_of_rooms
+    monkeypatch.setattr("unbabble.training.data.make_bank", lambda *_: pytest.fail("made again"))
+    for processes in (Processes(), Processes(1, 2, 2)):  # resumed, and the second of two
+        again = DataModule(recipe, run, processes)
+        torch.testing.assert_close(again.train[3].mixture, mixture, atol=0, rtol=0)
+
+
+@pytest.fixture
+def run_of_rooms(tmp_path):
+    """A recipe of mixtures in rooms, the folder of its run, and the fourth mixture."""
+    recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
+    recipe = dataclasses.replace(recipe, mixtures=recipe.mixtures[1:])
+    recipe = with_changes(
+        recipe, ["training.epoch_size=4", "data.rooms=2", "mixtures.0.recipe.room.t60_s=[0.1, 0.2]"]
+    )
+    return recipe, tmp_path / "run", DataModule(recipe, tmp_path / "run").train[3].mixture
+
+
+def test_keys_of_old_are_still_read(tmp_path):
+    text = "data: {licence: free}\ntraining: {start: default, start_share: 0.25}\nmodel: {licence: open}\n"
+    (tmp_path / "old.yaml").write_text(text)
+    recipe = read_recipe(tmp_path / "old.yaml")
+    assert (recipe.data.license, recipe.training.start_weight, recipe.model.license) == ("free", 0.25, "open")
+    assert with_changes(recipe, ["model.licence=closed"]).model.license == "closed"
+
+
+def test_a_kind_of_training_that_there_is_not_is_refused(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("kind: transcription\n")
+    with pytest.raises(RecipeError, match="no kind 'transcription' of recipes; expected separation or diarization"):
+        read_recipe(tmp_path / "recipe.yaml")
 
 
 def test_processes_save_at_the_same_step_whatever_their_own_clocks_say(tmp_path):
@@ -367,12 +420,12 @@ def test_the_paper_recipe_states_what_the_defaults_are():
     """Every default is the paper's, so that a recipe only says where it departs."""
     from unbabble.mixing.recipe import paper_mixtures
     from unbabble.networks.network import NetworkConfig
-    from unbabble.training.config import TrainingConfig
+    from unbabble.training.config import SeparationTraining
 
     recipe = read_recipe(REPO / "recipes" / "paper.yaml")
     assert recipe.mixtures == paper_mixtures()
     assert recipe.network == NetworkConfig()
-    assert recipe.training == TrainingConfig()
+    assert recipe.training == SeparationTraining()
 
 
 @pytest.mark.parametrize(
@@ -404,12 +457,12 @@ def test_speakers_held_out_are_in_no_mixture_of_the_training(corpora):
 
 
 def test_training_mixtures_never_come_again_and_validation_mixtures_always_do(tmp_path):
-    sampler = FreshSampler(4)
-    assert list(sampler) == [0, 1, 2, 3]
-    sampler.set_epoch(2)
-    assert list(sampler) == [8, 9, 10, 11]
-    data = load_data(short_recipe(), tmp_path)
-    first, again = ([batch.mixture for batch in data.valid] for _ in range(2))
+    data = DataModule(short_recipe(), tmp_path)
+    sampler = data.train_dataloader().sampler
+    numbers = list(sampler)
+    data.drawn = 8
+    assert numbers + list(sampler) == list(range(16))
+    first, again = ([batch.mixture for batch in data.val_dataloader()] for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
@@ -422,7 +475,7 @@ def test_folders_given_replace_the_recipes(tmp_path):
 def test_a_recipe_says_nothing_of_data_that_it_does_not_know(tmp_path):
     recipe = read_recipe(REPO / "recipes" / "default.yaml")
     other = with_data(recipe, [tmp_path], None, None)
-    assert (other.data.description, other.data.licence) == ("not described", "not stated")
+    assert (other.data.description, other.data.license) == ("not described", "not stated")
     assert (other.model.name, other.model.limits) == ("unnamed", "not stated")
     assert other.model.window_s == recipe.model.window_s
     assert with_changes(other, ["model.name=mine"]).model.name == "mine"
@@ -444,7 +497,7 @@ def test_a_process_that_trains_asks_for_fresh_pages_once():
     """32 MB at a time, from the second time on in pages that were there before."""
     program = (
         "import resource, sys, numpy\n"
-        "from unbabble.training.memory import keep_freed_memory\n"
+        "from unbabble.training.processes import keep_freed_memory\n"
         "if sys.argv[1] == 'keep': keep_freed_memory()\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "numpy.ones(1 << 22); before = faults()\n"

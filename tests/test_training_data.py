@@ -28,13 +28,13 @@ from unbabble.mixing.recipe import (
     paper_mixtures,
 )
 from unbabble.sets.simulate import simulate
-from unbabble.training.config import DataConfig, SetConfig, read_recipe, with_data
-from unbabble.training.data import load_data
-from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler
+from unbabble.training.config import SetConfig, read_recipe, with_data
+from unbabble.training.data import DataModule
+from unbabble.training.datasets import DrawnDataset, DryDataset, SeparationBatch
 from unbabble.training.device_mixing import DeviceMixer, ResponseTable
 from unbabble.training.fit import train
 from unbabble.training.processes import Processes
-from unbabble.training.task import GAIN, SeparationTask
+from unbabble.training.separation import GAIN, SeparationTask
 
 ROOM = RoomRecipe(length_m=(3, 4), width_m=(3, 4), t60_s=(0.1, 0.3))
 
@@ -99,7 +99,7 @@ def test_mixtures_of_one_talker_of_nobody_and_of_every_condition_are_trained_on(
     recipe = with_data(
         dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, any_number),)), [corpora[0]], [corpora[1]]
     )
-    mixed = load_data(recipe, tmp_path / "data").train.dataset.mixer.draw
+    mixed = DataModule(recipe, tmp_path / "data").train.mixer.draw
     assert {len(mixed(index).talkers) for index in range(16)} == {0, 1, 2}
     model = train(recipe, tmp_path / "run")
     assert all(value.isfinite().all() for value in load_file(model / "weights.safetensors").values())
@@ -115,12 +115,12 @@ def test_mixtures_with_silent_sources_count_in_no_improvement(monkeypatch):
     logged = {}
     task = SeparationTask(lambda heard: sources[-len(heard) :] + noise, short_recipe({}).training)
     monkeypatch.setattr(task, "log", lambda name, value, **_: logged.update({name: float(value)}))
-    task.validation_step(Batch(mixture, sources, torch.tensor([0.6, 0.0, 0.0])), 0)
+    task.validation_step(SeparationBatch(mixture, sources, torch.tensor([0.6, 0.0, 0.0])), 0)
     task.on_validation_epoch_end()
     assert logged[GAIN] == logged[f"{GAIN} at overlap 50-75 %"] == pytest.approx(20, abs=0.01)
     assert math.isfinite(logged.pop("valid/loss"))
     assert len(logged) == 2
-    task.validation_step(Batch(mixture[1:], sources[1:], torch.zeros(2)), 0)
+    task.validation_step(SeparationBatch(mixture[1:], sources[1:], torch.zeros(2)), 0)
     task.on_validation_epoch_end()
     assert math.isnan(logged[GAIN])
 
@@ -129,14 +129,14 @@ def test_excerpts_of_a_set_have_one_length_and_change_with_the_epoch(corpora, tm
     parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.5, room=None)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", parts, count=4)
     both = SetConfig(tmp_path / "set")
-    data = load_data(short_recipe({"train_set": both, "valid_set": both}), tmp_path)
-    first, later = data.train.dataset[1], data.train.dataset[5]  # both of mixture 1
+    data = DataModule(short_recipe({"train_set": both, "valid_set": both}), tmp_path)
+    first, later = data.train[1], data.train[5]  # both of mixture 1
     assert first[0].shape == later[0].shape == (RATE // 2,)
     assert first[1].shape == (2, RATE // 2)
     assert not torch.equal(first[0], later[0])
     long = short_recipe({"train_set": both, "valid_set": both})
     longer = dataclasses.replace(long.mixtures[0].recipe, duration_s=3.0)
-    padded = load_data(dataclasses.replace(long, mixtures=(SharedRecipe(1.0, longer),)), tmp_path).train.dataset[0][0]
+    padded = DataModule(dataclasses.replace(long, mixtures=(SharedRecipe(1.0, longer),)), tmp_path).train[0][0]
     assert padded.shape == (3 * RATE,)
     assert not padded[round(1.5 * RATE) :].any()
 
@@ -145,15 +145,20 @@ def test_a_set_that_does_not_fit_the_network_is_refused(corpora, tmp_path):
     parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, n_speakers=3)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", parts, count=1)
     with pytest.raises(CorpusError, match="mixtures of 3 talkers at 16000 Hz, but the network has 2 outputs"):
-        load_data(short_recipe({"train_set": SetConfig(tmp_path / "set")}), tmp_path)
+        DataModule(short_recipe({"train_set": SetConfig(tmp_path / "set")}), tmp_path)
 
 
-def test_processes_share_every_batch():
-    alone, first, second = FreshSampler(8), FreshSampler(8, 0, 2), FreshSampler(8, 1, 2)
-    for sampler in (alone, first, second):
-        sampler.set_epoch(3)
+def test_processes_share_every_batch(tmp_path):
+    recipe = short_recipe({}, epoch_size=11, batch_size=4)
+    samplers = []
+    for processes in (Processes(), Processes(0, 2, 2), Processes(1, 2, 2)):
+        data = DataModule(recipe, tmp_path, processes)
+        data.drawn = 24
+        samplers.append(data.train_dataloader().sampler)
+    alone, first, second = samplers
     together = [index for pair in zip(first, second, strict=True) for index in pair]
-    assert together == list(alone) == list(range(24, 32))
+    assert together == list(alone) == list(range(24, 32))  # whole batches
+    assert (len(alone), len(first)) == (8, 4)
     assert Processes(1, 2, 2).share_of(8) == 4
     with pytest.raises(TrainingError, match="batch_size 3 cannot be shared by 2 processes"):
         Processes(1, 2, 2).share_of(3)
@@ -187,11 +192,10 @@ def test_the_banks_of_a_run_serve_all_its_talkers(corpora, tmp_path):
     data = dataclasses.replace(recipe.data, rooms=2, workers=0, valid_speakers=0)
     training = dataclasses.replace(recipe.training, epoch_size=2, valid_size=2)
     recipe = dataclasses.replace(recipe, data=data, training=training)
-    loaded = load_data(recipe, tmp_path)
+    loaded = DataModule(recipe, tmp_path)
     assert recipe.mixtures == paper_mixtures()
-    mixture, sources, overlap_ratio = next(iter(loaded.train))
+    mixture, sources, overlap_ratio = next(iter(loaded.train_dataloader()))
     assert mixture.shape == (2, 4 * RATE)
     assert sources.shape == (2, 2, 4 * RATE)
     assert np.isfinite(sources.numpy()).all()
     assert ((overlap_ratio >= 0) & (overlap_ratio <= 1)).all()
-    assert DataConfig().rooms > 0

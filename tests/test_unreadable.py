@@ -17,7 +17,7 @@ from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
 from unbabble.mixing.rooms import draw_room, impulse_responses
 from unbabble.sets.simulate import simulate
 from unbabble.training.config import read_recipe, with_changes, with_data
-from unbabble.training.data import load_data
+from unbabble.training.data import DataModule
 
 QUICK = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None, noise_snr_db=(10.0, 20.0))),)
 COUNT = 12
@@ -105,8 +105,8 @@ def test_a_list_that_needs_one_is_rendered_without_those_mixtures(damaged, corpo
 def test_training_goes_on_without_them(damaged, tmp_path):
     recipe = with_data(read_recipe(REPO / "recipes" / "smoke.yaml"), [damaged[0]], [damaged[1]])
     changes = ["training.epoch_size=8", "training.valid_size=2", "data.rooms=2", "mixtures.1.recipe.room=null"]
-    data = load_data(with_changes(recipe, changes), tmp_path / "run")
-    assert all(np.isfinite(batch.mixture.numpy()).all() for batch in data.train)
+    data = DataModule(with_changes(recipe, changes), tmp_path / "run")
+    assert all(np.isfinite(batch.mixture.numpy()).all() for batch in data.train_dataloader())
     told = [line for line in data.notices if line.startswith("left out: ")]
     assert [any(name in line for line in told) for name in ("ann/0.flac", "bob/book/1.wav", "dan/0.flac")] == [
         True

@@ -55,13 +55,13 @@ def train(
     >>> train("recipes/default.yaml", "runs/mine", speech="my/speech", noise="my/noise")  # doctest: +SKIP
     """
     with extra("train"):
-        from unbabble.training.config import TrainingRecipe, read_recipe_of, with_changes, with_data
+        from unbabble.training.checkpoint import recipe_of_run
+        from unbabble.training.config import read_recipe, with_changes, with_data
         from unbabble.training.fit import train as train_by
-        from unbabble.training.run import recipe_of_run
 
         if recipe is None and not resume:
             raise ValueError("give a recipe, or resume=True with the folder of a run")
-        chosen = read_recipe_of(TrainingRecipe, Path(recipe)) if recipe else recipe_of_run(TrainingRecipe, Path(out))
+        chosen = read_recipe(Path(recipe)) if recipe else recipe_of_run(Path(out))
         data = _paths(speech), _paths(noise), None if splits is None else Path(splits)
         return train_by(with_changes(with_data(chosen, *data), changes), Path(out), resume)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
@@ -36,15 +36,32 @@ def settings(cls: type[T]) -> type[T]:
     return dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)  # type: ignore[return-value]
 
 
+def renamed(**names: str) -> Any:
+    """For the body of a class of settings: keys that are still read by their old names, ``old="new"``."""
+
+    def rename(cls: type, values: Any) -> Any:
+        for old in names.keys() & values if isinstance(values, dict) else ():
+            values = {**values, names[old]: values[old]}
+            del values[old]
+        return values
+
+    return model_validator(mode="before")(classmethod(rename))  # type: ignore[arg-type]
+
+
 def read_settings(cls: type[T], path: Path) -> T:
     """Read a YAML file as ``cls``. Raises RecipeError with every key that is wrong, one a line."""
+    return parse_settings(cls, read_yaml(path), source=str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain values of a YAML file. Raises RecipeError where there is none, or it is none."""
     try:
         values = from_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe file") from None
     except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: not a readable YAML file: {error}") from None
-    return parse_settings(cls, values if values is not None else {}, source=str(path))
+    return values if values is not None else {}
 
 
 def parse_settings(cls: type[T], values: Any, source: str) -> T:

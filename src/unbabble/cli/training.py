@@ -1,4 +1,4 @@
-"""The commands that make models: train, train-listener, compare, export, quantize."""
+"""The commands that make models: train, compare, export, quantize."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ import typer
 
 from unbabble.base.extra import extra
 from unbabble.cli.screen import Screen
-from unbabble.training.memory import keep_freed_memory
+from unbabble.training.processes import keep_freed_memory
 
 if TYPE_CHECKING:  # the extra is not always there
-    from unbabble.training.config import R
+    from unbabble.training.config import Recipe
 
 RecipeAndChanges = Annotated[
     list[str] | None,
@@ -40,39 +40,18 @@ def train(
     start: Annotated[str | None, typer.Option(help="Model to start from: a bundled one's name, or a folder.")] = None,
     max_minutes: MaxMinutes = None,
     resume: Resume = None,
+    kind: Annotated[str, typer.Option(hidden=True)] = "separation",
 ) -> None:
-    """Train a network by a recipe; ends with a model folder."""
+    """Train a separator, or a diarizer, by a recipe; ends with a model folder."""
     with extra("train"):
-        from unbabble.training.config import TrainingRecipe
         from unbabble.training.fit import train as train_by
 
         keep_freed_memory()
         settings = {"training.max_minutes": max_minutes, "training.start": start}
-        recipe = _recipe(TrainingRecipe, arguments, resume, (speech, noise, splits), settings)
+        recipe = _recipe(arguments, resume, kind, (speech, noise, splits), settings)
         model = train_by(recipe, resume or out, resume is not None, Screen().progress)
     if model is not None:  # only one of several processes has it
         print(model)
-
-
-def train_listener(
-    arguments: RecipeAndChanges = None,
-    out: Annotated[Path, typer.Option(help="Folder for the run: checkpoint, listener.")] = Path("runs/listener"),
-    speech: OtherSpeech = None,
-    noise: OtherNoise = None,
-    splits: OtherSplits = None,
-    start: Annotated[str | None, typer.Option(help="Listener to start from: listener, or a folder.")] = None,
-    max_minutes: MaxMinutes = None,
-    resume: Resume = None,
-) -> None:
-    """Train a network that hears who talks; ends with a folder for separate --diarizer."""
-    with extra("train-listener"):
-        from unbabble.training.listener import train_listener as train_by
-        from unbabble.training.listener_config import ListenerRecipe
-
-        keep_freed_memory()
-        settings = {"training.minutes": max_minutes, "training.start": start}
-        recipe = _recipe(ListenerRecipe, arguments, resume, (speech, noise, splits), settings)
-        print(train_by(recipe, resume or out, resume is not None, Screen().progress))
 
 
 def compare(
@@ -138,19 +117,22 @@ def quantize(
 
 
 def _recipe(
-    kind: "type[R]",
     arguments: Sequence[str] | None,
     resume: Path | None,
+    kind: str,
     data: tuple[Sequence[Path] | None, Sequence[Path] | None, Path | None],
     settings: dict[str, Any],
-) -> "R":
-    """The recipe of a file or a run, with other folders of data and what else is set; None stays as it is."""
-    from unbabble.training.config import read_recipe_of, with_changes, with_data
-    from unbabble.training.run import recipe_of_run
+) -> "Recipe":
+    """The recipe of a file or a run, with other folders of data and what else is set; None stays as it is.
+
+    kind: what it is a recipe of where it does not say.
+    """
+    from unbabble.training.checkpoint import recipe_of_run
+    from unbabble.training.config import read_recipe, with_changes, with_data
 
     changes = list(arguments or [])
     if resume is None and not changes:
         raise typer.BadParameter("give a recipe, or --resume with the folder of a run")
-    recipe = read_recipe_of(kind, Path(changes.pop(0))) if resume is None else recipe_of_run(kind, resume)
+    recipe = read_recipe(Path(changes.pop(0)), kind) if resume is None else recipe_of_run(resume, kind)
     changes += [f"{key}={value}" for key, value in settings.items() if value is not None]
     return with_changes(with_data(recipe, *data), changes)

@@ -23,9 +23,9 @@ from unbabble.networks.network import MixedDesign, SisoOnlyDesign
 from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
-from unbabble.training.config import TrainingRecipe, read_recipe, with_changes, with_data
+from unbabble.training.checkpoint import LAST, recipe_of_run
+from unbabble.training.config import SeparationRecipe, read_recipe, with_changes, with_data
 from unbabble.training.fit import train
-from unbabble.training.run import LAST, recipe_of_run
 
 Design = MixedDesign | SisoOnlyDesign
 Changes = tuple[str, ...]  # key=value, as on the command line
@@ -93,13 +93,15 @@ def compare(
     if unknown:
         raise TrainingError(f"no design called {', '.join(unknown)}; there are {', '.join(comparison.designs)}")
     recipe = with_data(read_recipe(comparison.recipe), speech, noise, splits)
+    if not isinstance(recipe, SeparationRecipe):
+        raise TrainingError(f"{comparison.recipe}: of {recipe.kind}; only separators are compared")
     recipe = with_changes(recipe, comparison.changes)
     for design in comparison.designs.values():
         _with_design(recipe, design)  # so that what is wrong in the last is told before the first is trained
     recipe = _with_shared_data(recipe, out, jobs, stage)
     test = _test_set(comparison.test, recipe, out / "test", jobs, stage)
 
-    def recipe_of(name: str, seed: int) -> TrainingRecipe:
+    def recipe_of(name: str, seed: int) -> SeparationRecipe:
         chosen = _with_design(recipe, comparison.designs[name])
         return replace(chosen, seed=seed, model=replace(chosen.model, name=name))
 
@@ -126,7 +128,7 @@ def _halve(
     halving: Halving,
     out: Path,
     only: Sequence[str],
-    recipe_of: Callable[[str, int], TrainingRecipe],
+    recipe_of: Callable[[str, int], SeparationRecipe],
     score: Callable[[Path], None],
     stage: Stage,
 ) -> list[Path]:
@@ -180,16 +182,16 @@ def run_folder(out: Path, name: str, seed: int) -> Path:
     return out / "runs" / f"{name}-seed{seed}"
 
 
-def _with_design(recipe: TrainingRecipe, design: Design | Changes) -> TrainingRecipe:
+def _with_design(recipe: SeparationRecipe, design: Design | Changes) -> SeparationRecipe:
     if isinstance(design, tuple):
         return with_changes(recipe, design)
     return replace(recipe, network=replace(recipe.network, design=design))
 
 
-def _train(recipe: TrainingRecipe, run: Path, stage: Stage) -> None:
+def _train(recipe: SeparationRecipe, run: Path, stage: Stage) -> None:
     started = (run / LAST).exists()
     if started:
-        before = recipe_of_run(TrainingRecipe, run)
+        before = recipe_of_run(run)
         asked = ("seed", "mixtures", "network", "training")
         if changed := [name for name in asked if getattr(before, name) != getattr(recipe, name)]:
             raise TrainingError(
@@ -207,7 +209,7 @@ def _n_mixtures(run: Path) -> float:
     return float(training["steps"] * settings["batch_size"] * settings["accumulate"])
 
 
-def _with_shared_data(recipe: TrainingRecipe, out: Path, jobs: int, stage: Stage) -> TrainingRecipe:
+def _with_shared_data(recipe: SeparationRecipe, out: Path, jobs: int, stage: Stage) -> SeparationRecipe:
     """Decoded audio and rooms that all runs share, made once."""
     rooms = out / "rooms.npz"
     has_rooms = any(part.recipe.room is not None for part in recipe.mixtures)
@@ -229,7 +231,7 @@ def _with_shared_data(recipe: TrainingRecipe, out: Path, jobs: int, stage: Stage
     return replace(recipe, data=replace(data, bank=rooms.absolute()) if has_rooms else data)
 
 
-def _test_set(config: TestConfig, recipe: TrainingRecipe, folder: Path, jobs: int, stage: Stage) -> Path:
+def _test_set(config: TestConfig, recipe: SeparationRecipe, folder: Path, jobs: int, stage: Stage) -> Path:
     """The mixtures to test on, by the recipe's own."""
     data = recipe.data
     simulate(

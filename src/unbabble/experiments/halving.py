@@ -12,9 +12,9 @@ from unbabble.base.config import Positive, PositiveFloat, Share, settings
 from unbabble.base.progress import Stage
 from unbabble.errors import TrainingError
 from unbabble.inference.model_folder import CARD
-from unbabble.training.config import TrainingRecipe
+from unbabble.training.checkpoint import BEST, LAST
+from unbabble.training.config import Recipe
 from unbabble.training.fit import train
-from unbabble.training.run import BEST, LAST
 from unbabble.training.schedules import TrapezoidSchedule
 
 HELD, BRANCH = "held", "branch-{:g}-minutes"
@@ -41,7 +41,7 @@ class Halving:
         return self
 
 
-def train_round(recipe: TrainingRecipe, halving: Halving, minutes: float, run: Path, stage: Stage) -> Path:
+def train_round(recipe: Recipe, halving: Halving, minutes: float, run: Path, stage: Stage) -> Path:
     """Train a network until a round ends, what is there already left out; returns the branch to be scored.
 
     Raises TrainingError where the recipe's schedule is no trapezoid, and what ``train`` raises.
@@ -63,7 +63,7 @@ def survivors(names: Sequence[str], score_of: Callable[[str], float], keep: int)
     return [name for name in names if name in best]
 
 
-def _train_until(recipe: TrainingRecipe, minutes: float, decay: float, run: Path, stage: Stage) -> None:
+def _train_until(recipe: Recipe, minutes: float, decay: float, run: Path, stage: Stage) -> None:
     schedule = recipe.training.schedule
     if not isinstance(schedule, TrapezoidSchedule):
         raise TrainingError("halving needs training.schedule={kind: trapezoid}, whose end can be put anywhere")

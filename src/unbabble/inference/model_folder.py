@@ -1,7 +1,7 @@
-"""The model folder: what stands between making a separator and using it.
+"""The model folder: what stands between making a network and using it.
 
-``model.json`` (the card), ONNX graphs and ``weights.safetensors``. A model is a folder of that kind, or the
-name of one that comes with the package.
+``model.json`` (the card), ONNX graphs and ``weights.safetensors``. A model is such a folder, or the name of one that
+comes with the package. Its ``kind`` is what it does: separation or diarization.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 SEPARATOR, ENCODER, DECODER = "separator.onnx", "encoder.onnx", "decoder.onnx"
 FORMAT = 1
+SEPARATION, DIARIZATION = "separation", "diarization"
 MOST_SOURCES = 8  # keeping talkers on their tracks tries every order
 WINDOWS_S = (0.5, 600.0)  # a window is held in memory
 SHORTEST_OVERLAP_S = 0.01
@@ -29,7 +30,7 @@ SHORTEST_OVERLAP_S = 0.01
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A checked model folder.
+    """A checked folder of a separator.
 
     card: the whole of model.json; sample_rate in Hz; n_sources: how many tracks it gives by default;
     any_sources: whether it can be asked for another number (SISO-only designs).
@@ -71,12 +72,12 @@ class ModelFolder:
 
 
 def open_model(model: str | Path) -> ModelFolder:
-    """Find a model by its name or folder and check that it is whole.
+    """Find a separator by its name or folder and check that it is whole.
 
-    Raises ModelError where the name is unknown, or the folder incomplete, damaged or of another format.
+    Raises ModelError where the name is unknown, or the folder incomplete, damaged, of another format or kind.
     """
     folder = find_folder(model)
-    card = _read_card(folder)
+    card = read_card(folder, SEPARATION)
     n_sources = card.whole_number("trained_sources", 1, MOST_SOURCES)
     window_s = card.number("window_s", *WINDOWS_S)
     opened = ModelFolder(
@@ -146,35 +147,52 @@ class Card:
         return value
 
 
-def read_card(path: Path) -> Card:
-    """A JSON file that holds an object. Raises FileNotFoundError, and ModelError where it holds anything else."""
+def read_card(folder: Path, kind: str) -> Card:
+    """The card of a folder. Raises ModelError where there is none, or it is of another format or kind."""
+    path = folder / CARD
+    if not path.exists():
+        raise ModelError(f"{folder}: not a model folder: it has no {CARD}")
+    card = Card(path, read_json(path))
+    if card.values.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a model of format {FORMAT}; use a matching version of unbabble")
+    if (found := kind_of(card.values)) != kind:
+        raise ModelError(f"{folder}: a model for {reprlib.repr(found)}; expected one for {kind!r}")
+    return card
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that holds a JSON object. Raises ModelError where it holds anything else."""
     try:
         values = from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error}); get the model again") from None
     if not isinstance(values, dict):
         raise ModelError(f"{path}: not a card of a model; get the model again")
-    return Card(path, values)
+    return values
 
 
-def bundled_models(card: str = CARD) -> tuple[str, ...]:
-    """Names of the models that come with the package and have such a card."""
-    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{card}")))
+def kind_of(card: dict[str, Any]) -> Any:
+    """What a model does, by its card; cards of before there were kinds are of separators."""
+    return card.get("kind", SEPARATION)
 
 
-def find_folder(model: str | Path, card: str = CARD) -> Path:
-    """The folder of a model with such a card.
+def bundled_models(kind: str = SEPARATION) -> tuple[str, ...]:
+    """Names of the models of a kind that come with the package."""
+    cards = sorted(BUNDLED.glob(f"*/{CARD}"))
+    return tuple(path.parent.name for path in cards if kind_of(read_json(path)) == kind)
+
+
+def find_folder(model: str | Path, kind: str = SEPARATION) -> Path:
+    """The folder of a model of a kind.
 
     A string that is the name of a bundled one means that, whatever lies in the working folder; any other, such as
     ``./default``, and every Path is a folder. Raises ModelError where there is none.
     """
-    if isinstance(model, str) and model in bundled_models(card):
+    if isinstance(model, str) and model in bundled_models(kind):
         return BUNDLED / model
     folder = Path(model)
     if not os.path.isdir(folder):  # Path.is_dir raises OSError for names that are too long
-        names = ", ".join(bundled_models(card)) or "none"
+        names = ", ".join(bundled_models(kind)) or "none"
         raise ModelError(f"{model}: no such model; give a model folder or one of: {names}")
     return folder
 
@@ -197,13 +215,3 @@ def check_file(path: Path, checksums: dict[str, str], card: str = CARD) -> None:
         raise ModelError(f"{path}: missing from its folder, or not readable; get the folder again") from None
     if found != checksums.get(path.name):
         raise ModelError(f"{path}: checksum differs from that in {card}: damaged or changed; get the folder again")
-
-
-def _read_card(folder: Path) -> Card:
-    try:
-        card = read_card(folder / CARD)
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: not a model folder: it has no {CARD}") from None
-    if card.values.get("format") != FORMAT:
-        raise ModelError(f"{card.path}: not a model of format {FORMAT}; use a matching version of unbabble")
-    return card

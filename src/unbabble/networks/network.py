@@ -103,6 +103,10 @@ class NetworkConfig:
         rest = {key: value for key, value in block.items() if key != "channels"}
         return {**values, "channels": block["channels"], "block": rest}
 
+    def build(self) -> "SeparationNetwork":
+        """With weights drawn at random."""
+        return SeparationNetwork(self)
+
     def blocks(self, number: int) -> list[nn.Module]:
         """So many blocks, each with weights of its own."""
         return [self.block.build(self.channels) for _ in range(number)]

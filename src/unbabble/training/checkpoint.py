@@ -1,20 +1,61 @@
-"""Checkpoints as safetensors: tensors as they are, all else as JSON in the header. Nothing is pickled."""
+"""The folder of a training run: the recipe that it was started with, and checkpoints from which it goes on.
+
+Checkpoints are safetensors: tensors as they are, all else as JSON in the header. Nothing is pickled.
+"""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.fabric.plugins.io import CheckpointIO
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from unbabble.base.output import write_whole
+from unbabble.base.config import dump_settings, read_yaml
+from unbabble.base.output import write_whole, writing
 from unbabble.base.reading import from_json
 from unbabble.errors import TrainingError
+from unbabble.training.config import Recipe, parse_recipe
 
+RECIPE = "recipe.yaml"
+START, BEST, LAST = "start.safetensors", "best.safetensors", "last.safetensors"
 TREE = "tree"  # key of the JSON in the safetensors header
+
+
+def prepare_run(run: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the run's folder and see that what is asked can be done, before any work is done.
+
+    Raises TrainingError, OutputError.
+    """
+    started = (run / LAST).exists()
+    if started and not resume:
+        raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --out")
+    if resume:
+        if not started:
+            raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
+        before = recipe_of_run(run, recipe.kind)
+        if (before.kind, before.network) != (recipe.kind, recipe.network):
+            raise TrainingError(f"{run}: was started with another network; give its {RECIPE}, or another --out")
+        if before.training.start != recipe.training.start:
+            raise TrainingError(f"{run}: training.start is for new runs; this one goes on with its own weights")
+    with writing(run):
+        run.mkdir(parents=True, exist_ok=True)
+
+
+def keep_recipe(recipe: Recipe, run: Path) -> None:
+    """Write the recipe into the run. Raises OutputError."""
+    write_whole(run / RECIPE, yaml.safe_dump(dump_settings(recipe), sort_keys=False).encode())
+
+
+def recipe_of_run(run: Path, kind: str = "separation") -> Recipe:
+    """The recipe that a run was started with; kind: of one that says none. Raises TrainingError, RecipeError."""
+    path = run / RECIPE
+    if not path.is_file():
+        raise TrainingError(f"{run}: not a training run: it has no {RECIPE}")
+    return parse_recipe(read_yaml(path), str(path), kind)
 
 
 class SafetensorsIO(CheckpointIO):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -14,18 +14,22 @@ from unbabble.base.config import (
     PositiveFloat,
     Share,
     dump_settings,
+    kind_given,
     parse_settings,
-    read_settings,
+    read_yaml,
+    renamed,
     settings,
 )
 from unbabble.base.reading import from_yaml
 from unbabble.errors import RecipeError
 from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S
 from unbabble.mixing.recipe import Mixtures, most_speakers, paper_mixtures
+from unbabble.networks.diarizer import HOPS, DiarizerConfig
 from unbabble.networks.losses import LossConfig, SnrLoss
 from unbabble.networks.network import NetworkConfig
+from unbabble.tracking.activity import FRAME_S
 from unbabble.training.optimizers import AdamWConfig, OptimizerConfig
-from unbabble.training.schedules import ScheduleConfig, StepSchedule
+from unbabble.training.schedules import CosineSchedule, ScheduleConfig, StepSchedule
 
 
 @settings
@@ -53,19 +57,20 @@ class DataConfig:
     workers: NotNegative = 1  # processes that mix while the network trains
     mix_on_device: bool = False  # convolve and sum where the network trains; the workers only read
     description: str = "not described"  # of the speech and noise, for the model card
-    licence: str = "not stated"  # of the speech and noise, for the model card
+    license: str = "not stated"  # of the speech and noise, for the model card
+
+    _old = renamed(licence="license")
 
     def undescribed(self) -> "DataConfig":
-        return replace(self, description=DataConfig.description, licence=DataConfig.licence)
+        return replace(self, description=DataConfig.description, license=DataConfig.license)
 
 
 @settings
 class TrainingConfig:
-    """How the weights are found. Defaults after the authors' configuration."""
+    """How the weights of any network are found. Defaults after the authors' configuration."""
 
     start: str | None = None  # model whose weights the run begins with: a bundled one's name, or a folder
-    start_share: Share = 0.0  # of those weights, if any, in the exported ones: less of what they could is unlearned
-    loss: LossConfig = SnrLoss()
+    start_weight: Share = 0.0  # of its weights in the exported ones: less of what they could is unlearned
     batch_size: Positive = 4
     learning_rate: PositiveFloat = 1e-3
     schedule: ScheduleConfig = StepSchedule()
@@ -87,15 +92,80 @@ class TrainingConfig:
     checkpoint_minutes: NotNegativeFloat = 10.0  # between checkpoints within an epoch
     log_steps: Positive = 10  # between figures in TensorBoard
 
+    _old = renamed(start_share="start_weight")
+
 
 @settings
-class ModelConfig:
-    """What the model folder says of itself."""
+class SeparationTraining(TrainingConfig):
+    """How a separator is trained."""
+
+    loss: LossConfig = SnrLoss()
+
+
+@settings
+class DiarizationLoss:
+    """Cross-entropy of the counts of active speakers, and of speaker embeddings among the speakers to train on.
+
+    scale, margin: of the additive-margin softmax (arXiv 1801.05599, section 3); weight: of the embeddings' part.
+    """
+
+    scale: PositiveFloat = 20.0
+    margin: NotNegativeFloat = 0.2
+    weight: NotNegativeFloat = 0.2
+
+
+@settings
+class DiarizationTraining(TrainingConfig):
+    """How a diarizer is trained."""
+
+    loss: DiarizationLoss = DiarizationLoss()
+    batch_size: Positive = 16
+    learning_rate: PositiveFloat = 2e-3
+    schedule: Annotated[ScheduleConfig, kind_given("cosine")] = CosineSchedule(warmup=0.05)
+    weight_decay: float = 1e-2
+    max_epochs: Positive = 1000
+    max_minutes: PositiveFloat | None = 30.0
+    epoch_size: Positive = 4000
+    valid_size: Positive = 96
+    patience: Positive = 100
+    checkpoint_minutes: NotNegativeFloat = 5.0
+
+    _old_minutes = renamed(minutes="max_minutes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_loss(cls, values: Any) -> Any:
+        """Keys that were not yet below ``loss``."""
+        names = {"scale": "scale", "margin": "margin", "voice_weight": "weight"}
+        if not isinstance(values, dict) or not names.keys() & values:
+            return values
+        moved = {new: values[old] for old, new in names.items() if old in values}
+        rest = {key: value for key, value in values.items() if key not in names}
+        return {**rest, "loss": {**values.get("loss", {}), **moved}}
+
+
+@settings
+class CardConfig:
+    """What a model says of itself."""
 
     name: str = "unnamed"
     version: str = "1"
-    licence: str = "not stated"
+    license: str = "not stated"
     limits: str = "not stated"  # where it fails, in plain words
+
+    _old = renamed(licence="license")
+
+    def undescribed(self: "C") -> "C":
+        return replace(self, **{field.name: getattr(CardConfig, field.name) for field in fields(CardConfig)})
+
+
+C = TypeVar("C", bound=CardConfig)
+
+
+@settings
+class ModelConfig(CardConfig):
+    """What a separator says of itself, and how long recordings are divided for it."""
+
     window_s: Annotated[float, Field(ge=WINDOWS_S[0], le=WINDOWS_S[1])] = (
         8.0  # separated at once, of longer recordings
     )
@@ -109,70 +179,107 @@ class ModelConfig:
 
 
 @settings
-class TrainingRecipe:
-    """All of a run."""
+class Recipe:
+    """All of a run, of whatever kind."""
 
+    kind: str = ""
     seed: NotNegative = 0
     data: DataConfig = DataConfig()
     mixtures: Mixtures = paper_mixtures()
-    network: NetworkConfig = NetworkConfig()
+    network: Any = None
     training: TrainingConfig = TrainingConfig()
+    model: CardConfig = CardConfig()
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> "Recipe":
+        if any(part.recipe.duration_s is None for part in self.mixtures):
+            raise ValueError("mixtures to train on need a duration_s")
+        if len({part.recipe.duration_s for part in self.mixtures}) > 1:
+            raise ValueError("all parts of the mixtures to train on must have the same duration_s")
+        return self
+
+    def undescribed(self: "R") -> "R":
+        """Without what it says of its data and its model."""
+        return replace(self, data=self.data.undescribed(), model=self.model.undescribed())
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+@settings
+class SeparationRecipe(Recipe):
+    """All of a separator's training."""
+
+    kind: Literal["separation"] = "separation"
+    network: NetworkConfig = NetworkConfig()
+    training: SeparationTraining = SeparationTraining()
     model: ModelConfig = ModelConfig()
 
     @model_validator(mode="after")
-    def _agreed(self) -> "TrainingRecipe":
+    def _agreed(self) -> "SeparationRecipe":
         mixed = most_speakers(self.mixtures), self.mixtures[0].recipe.sample_rate
         if mixed != (self.network.n_sources, self.network.sample_rate):
             raise ValueError("mixtures and network must agree on the (largest) number of talkers and the sample rate")
         if self.data.mix_on_device and self.data.train_set is not None:
             raise ValueError("mix_on_device is for mixtures that are drawn; a train_set is mixed already")
-        check_same_length(self.mixtures)
         return self
 
-    def undescribed(self) -> "TrainingRecipe":
-        """Without what it says of its data and its model."""
-        model = ModelConfig(window_s=self.model.window_s, overlap_s=self.model.overlap_s)
-        return replace(self, data=self.data.undescribed(), model=model)
+
+@settings
+class DiarizationRecipe(Recipe):
+    """All of a diarizer's training."""
+
+    kind: Literal["diarization"] = "diarization"
+    network: DiarizerConfig = DiarizerConfig()
+    training: DiarizationTraining = DiarizationTraining()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_licence(cls, values: Any) -> Any:
+        """A key that was not yet below ``model``."""
+        if not isinstance(values, dict) or "licence" not in values:
+            return values
+        rest = {key: value for key, value in values.items() if key != "licence"}
+        return {**rest, "model": {"license": values["licence"], **values.get("model", {})}}
+
+    @model_validator(mode="after")
+    def _agreed(self) -> "DiarizationRecipe":
+        if self.mixtures[0].recipe.sample_rate != self.network.sample_rate:
+            raise ValueError("mixtures and network must agree on the sample rate")
+        if self.network.hop * HOPS != round(FRAME_S * self.network.sample_rate):
+            raise ValueError(f"network.hop must be a frame of {FRAME_S * 1000:g} ms divided by {HOPS}")
+        if self.data.train_set or self.data.valid_set or self.data.mix_on_device:
+            raise ValueError("a diarizer learns from mixtures that are drawn; leave out train_set and the like")
+        return self
 
 
-class AnyRecipe(Protocol):
-    """What the recipes of all kinds of training have."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def data(self) -> DataConfig: ...
-    @property
-    def mixtures(self) -> Mixtures: ...
-    @property
-    def network(self) -> Any: ...
-    @property
-    def training(self) -> Any: ...
-    def undescribed(self: "R") -> "R": ...
+RECIPES: dict[str, type[Recipe]] = {"separation": SeparationRecipe, "diarization": DiarizationRecipe}
 
 
-R = TypeVar("R", bound=AnyRecipe)
+def read_recipe(path: Path, kind: str = "separation") -> Recipe:
+    """Read a recipe file.
 
+    Parameters
+    ----------
+    path
+        A YAML file; its relative paths are taken from its own folder.
+    kind
+        What it is a recipe of where it has no ``kind``.
 
-def check_same_length(mixtures: Mixtures) -> None:
-    """Raise ValueError where mixtures cannot make a batch."""
-    if any(part.recipe.duration_s is None for part in mixtures):
-        raise ValueError("mixtures to train on need a duration_s")
-    if len({part.recipe.duration_s for part in mixtures}) > 1:
-        raise ValueError("all parts of the mixtures to train on must have the same duration_s")
-
-
-def read_recipe(path: Path) -> TrainingRecipe:
-    """Read a recipe file; its relative paths are taken from its own folder. Raises RecipeError."""
-    return read_recipe_of(TrainingRecipe, path)
-
-
-def read_recipe_of(kind: type[R], path: Path) -> R:
-    """Read a recipe of any kind; its relative paths are taken from its own folder. Raises RecipeError."""
-    recipe = read_settings(kind, path)
+    Raises
+    ------
+    RecipeError
+    """
+    recipe = parse_recipe(read_yaml(path), str(path), kind)
     return replace(recipe, data=_placed(recipe.data, path.absolute().parent))
+
+
+def parse_recipe(values: Any, source: str, kind: str = "separation") -> Recipe:
+    """Check the plain values of a recipe; ``source`` names them in errors. Raises RecipeError."""
+    given = values.get("kind", kind) if isinstance(values, dict) else kind
+    if given not in RECIPES:
+        raise RecipeError(f"{source}: there is no kind {given!r} of recipes; expected {' or '.join(RECIPES)}")
+    return parse_settings(RECIPES[given], values, source)
 
 
 def with_data(

@@ -1,96 +1,145 @@
 """What a run trains on: corpora, rooms and mixtures of a recipe, as loaders of batches."""
 
+import hashlib
+import json
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from filelock import FileLock
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from unbabble.base.config import dump_settings
+from unbabble.base.output import prepare
 from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError
-from unbabble.mixing.bank import Rooms, make_bank, rooms_of_bank
+from unbabble.mixing.bank import RoomBank, Rooms, make_bank, read_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import most_speakers
+from unbabble.mixing.recipe import RoomRecipe, most_speakers
 from unbabble.sets.read import read_set
-from unbabble.training.config import AnyRecipe, DataConfig, SetConfig, TrainingRecipe
-from unbabble.training.datasets import Batch, DrawnDataset, DryDataset, FreshSampler, SetDataset
-from unbabble.training.device_mixing import DeviceMixer, ResponseTable
+from unbabble.training.config import DataConfig, Recipe, SetConfig
+from unbabble.training.datasets import (
+    DiarizationDataset,
+    DrawnDataset,
+    DryDataset,
+    SeparationBatch,
+    SetDataset,
+)
+from unbabble.training.device_mixing import DeviceMixer, DryBatch, ResponseTable
 from unbabble.training.processes import ALONE, Processes
 
 SEEDS = {"train": 0, "valid": 1, "rooms": 2}  # added to the recipe's seed, times three
 
+Split = Literal["train", "valid"]
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Loaders of training mixtures and of the fixed validation mixtures.
 
-    device_mixer: makes batches of the training mixtures where they come dry; notices: what a user should know.
+class DataModule(lightning.LightningDataModule):
+    """Training mixtures that never come again, and validation mixtures that always do.
+
+    Parameters
+    ----------
+    recipe
+        Of any kind of training.
+    run
+        Folder for what the scan remembers, for decoded audio and for rooms: a resumed run finds them there.
+    processes
+        All that train together, each on its part of every batch. The first that comes here decodes and makes rooms,
+        while the others wait.
+    stage
+        Told what goes on.
+
+    Attributes
+    ----------
+    drawn : int
+        Mixtures trained on so far, in all processes: the number of the next one.
+    notices : tuple of str
+        What a user should know.
+
+    Raises
+    ------
+    CorpusError, AudioError, TrainingError
     """
 
-    train: DataLoader[Any]
-    valid: DataLoader[Batch]
-    device_mixer: DeviceMixer | None
-    notices: tuple[str, ...]
-
-
-def load_data(
-    recipe: TrainingRecipe, run: Path, processes: Processes = ALONE, stage: Stage = unwatched_stage
-) -> TrainingData:
-    """Scan and decode the corpora, make the rooms, and set up both loaders.
-
-    run: folder for what the scan remembers and for decoded audio; processes: all that train together, each on
-    its part of every batch; stage: told what goes on. Raises CorpusError, AudioError, TrainingError.
-    """
-    config, sizes, material = recipe.data, recipe.training, Material(recipe, run, stage)
-    table = None
-    if config.train_set is not None:
-        train: Dataset[Any] = _on_disk(recipe, config.train_set, sizes.epoch_size)
-    else:
-        mixer = material.mixer("train")
-        if config.mix_on_device:
-            table = ResponseTable(material.rooms, tuple(part.recipe.target for part in recipe.mixtures))
-            train = DryDataset(mixer, table, sizes.epoch_size, recipe.network.n_sources)
-        else:
-            train = DrawnDataset(mixer, sizes.epoch_size, recipe.network.n_sources)
-    if config.valid_set is not None:
-        valid: Dataset[Any] = _on_disk(recipe, config.valid_set, sizes.valid_size)
-    else:
-        valid = DrawnDataset(material.mixer("valid"), sizes.valid_size, recipe.network.n_sources)
-    batch_size, keep_alive = processes.share_of(sizes.batch_size), config.workers > 0
-    return TrainingData(
-        DataLoader(
-            train,
-            batch_size,
-            sampler=FreshSampler(sizes.epoch_size, processes.rank, processes.world),
-            num_workers=config.workers,
-            persistent_workers=keep_alive,
-            drop_last=sizes.epoch_size > sizes.batch_size,
-            pin_memory=torch.cuda.is_available(),
-        ),
-        DataLoader(valid, batch_size, num_workers=config.workers, persistent_workers=keep_alive),
-        None if table is None else DeviceMixer(table),
-        material.notices,
-    )
-
-
-class Material:
-    """Speech, noise, decoded audio and rooms of a recipe, made when first asked for."""
-
-    def __init__(self, recipe: AnyRecipe, run: Path, stage: Stage) -> None:
-        self.recipe, self.run, self.stage = recipe, run, stage
+    def __init__(
+        self, recipe: Recipe, run: Path, processes: Processes = ALONE, stage: Stage = unwatched_stage
+    ) -> None:
+        super().__init__()
+        self.recipe, self.run, self.processes, self.stage = recipe, run, processes, stage
         self.sample_rate = recipe.mixtures[0].recipe.sample_rate
         self.notices: tuple[str, ...] = ()
+        self.drawn = 0
+        lock = run / "prepare.lock"
+        prepare(lock)
+        with FileLock(lock):
+            self.train, self.valid = (DATASETS[recipe.kind](self, split) for split in ("train", "valid"))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self.train, FreshSampler(self))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self.valid)
+
+    def _loader(self, dataset: Dataset[Any], sampler: "FreshSampler | None" = None) -> DataLoader[Any]:
+        workers = self.recipe.data.workers
+        return DataLoader(
+            dataset,
+            self.processes.share_of(self.recipe.training.batch_size),
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else each begin of a loader takes one of the run's random numbers
+        )
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if self.trainer is not None and self.trainer.training:
+            self.drawn += min(self.recipe.training.batch_size, self.epoch_size)
+        return batch
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Mix on the device what comes dry."""
+        if not isinstance(batch, DryBatch):
+            return batch
+        with torch.no_grad():
+            mixture, sources = self._device_mixer.to(batch.dry.device)(batch)
+        return SeparationBatch(mixture, sources, mixture.new_full((len(mixture),), np.nan))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.drawn = state_dict["drawn"]
+
+    @property
+    def epoch_size(self) -> int:
+        """Mixtures of an epoch: whole batches where it has several, and as many for each process."""
+        size, batch_size = self.recipe.training.epoch_size, self.recipe.training.batch_size
+        return size - size % (batch_size if size > batch_size else self.processes.world)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Names of those to train on."""
+        return tuple(self.corpora["train"].speech.names)
+
+    def mixer(self, split: Split) -> Mixer:
+        """Mixtures of one split; those to validate on are of all parts from the first on."""
+        corpora, mixtures, seed = self.corpora[split], self.recipe.mixtures, 3 * self.recipe.seed + SEEDS[split]
+        if split == "valid":
+            mixtures = tuple(replace(part, first=0) for part in mixtures)
+        return Mixer(corpora.speech, corpora.noise, mixtures, self.audio, seed, self.rooms)
 
     @cached_property
     def corpora(self) -> dict[str, Corpora]:
-        """Those of the train and of the valid split; the speech to train on is decoded."""
+        """Those of the train and of the valid split, decoded."""
         config = self.recipe.data
         with self.stage("scanning") as progress:
             everything = scan_corpora(config.speech, config.noise, self.run / "scan", progress)
@@ -116,24 +165,76 @@ class Material:
         config, mixtures = self.recipe.data, self.recipe.mixtures
         if config.bank is not None:
             return rooms_of_bank(mixtures, config.bank)
-        jobs, seed = min(os.cpu_count() or 1, config.rooms), 3 * self.recipe.seed + SEEDS["rooms"]
         recipes = {part.recipe.room for part in mixtures if part.recipe.room is not None}
-        n_positions = most_speakers(mixtures) + 1
-        banks = {}
-        for room in recipes:
-            with self.stage("rooms") as progress:
-                banks[room] = make_bank(room, config.rooms, n_positions, self.sample_rate, seed, jobs, progress)
-        return Rooms(self.sample_rate, banks)
+        return Rooms(self.sample_rate, {room: self._bank(room) for room in recipes})
 
-    def mixer(self, split: Literal["train", "valid"]) -> Mixer:
-        """Mixtures of one split; those to validate on are of all parts from the first on."""
-        corpora, mixtures, seed = self.corpora[split], self.recipe.mixtures, 3 * self.recipe.seed + SEEDS[split]
-        if split == "valid":
-            mixtures = tuple(replace(part, first=0) for part in mixtures)
-        return Mixer(corpora.speech, corpora.noise, mixtures, self.audio, seed, self.rooms)
+    def _bank(self, room: RoomRecipe) -> RoomBank:
+        """The one in the run, which is made where it is not there yet."""
+        count, n_positions = self.recipe.data.rooms, most_speakers(self.recipe.mixtures) + 1
+        seed = 3 * self.recipe.seed + SEEDS["rooms"]
+        known = json.dumps([dump_settings(room), count, n_positions, self.sample_rate, seed])
+        path = self.run / "rooms" / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.npz"
+        if path.exists():
+            return read_bank(path)
+        jobs = min(os.cpu_count() or 1, count)
+        with self.stage("rooms") as progress:
+            bank = make_bank(room, count, n_positions, self.sample_rate, seed, jobs, progress)
+        prepare(path)
+        bank.save(path)
+        return bank
+
+    @cached_property
+    def responses(self) -> ResponseTable:
+        """Of all rooms, for mixing on the device."""
+        return ResponseTable(self.rooms, tuple(part.recipe.target for part in self.recipe.mixtures))
+
+    @cached_property
+    def _device_mixer(self) -> DeviceMixer:
+        return DeviceMixer(self.responses)
 
 
-def _on_disk(recipe: TrainingRecipe, config: SetConfig, size: int) -> SetDataset:
+class FreshSampler(Sampler[int]):
+    """Numbers of mixtures that never come again: one epoch after the other, of which each process takes its part."""
+
+    def __init__(self, data: DataModule) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[int]:
+        """From the next mixture on. A trainer that goes on within an epoch takes no more than are left of it."""
+        first, processes = self.data.drawn, self.data.processes
+        return iter(range(first + processes.rank, first + self.data.epoch_size, processes.world))
+
+    def __len__(self) -> int:
+        return self.data.epoch_size // self.data.processes.world
+
+
+def separation_data(data: DataModule, split: Split) -> Dataset[Any]:
+    """Mixtures with their sources: drawn, drawn but mixed on the device, or of a set on disk."""
+    recipe, config = data.recipe, data.recipe.data
+    training, n_sources = split == "train", recipe.network.n_sources
+    size = recipe.training.epoch_size if training else recipe.training.valid_size
+    on_disk = config.train_set if training else config.valid_set
+    if on_disk is not None:
+        return _of_set(recipe, on_disk, size)
+    if training and config.mix_on_device:
+        return DryDataset(data.mixer(split), data.responses, size, n_sources)
+    return DrawnDataset(data.mixer(split), size, n_sources)
+
+
+def diarization_data(data: DataModule, split: Split) -> Dataset[Any]:
+    """Mixtures with their active speakers."""
+    sizes, n_talkers = data.recipe.training, most_speakers(data.recipe.mixtures)
+    size = sizes.epoch_size if split == "train" else sizes.valid_size
+    return DiarizationDataset(data.mixer(split), size, n_talkers)
+
+
+DATASETS: dict[str, Callable[[DataModule, Any], Dataset[Any]]] = {
+    "separation": separation_data,
+    "diarization": diarization_data,
+}
+
+
+def _of_set(recipe: Recipe, config: SetConfig, size: int) -> SetDataset:
     """Excerpts of a set, as long as the mixtures of the recipe."""
     mixtures, network = read_set(config.folder, mixture=config.mixture, sources=config.sources), recipe.network
     if (mixtures.sample_rate, mixtures.n_sources) != (network.sample_rate, network.n_sources):

@@ -1,23 +1,26 @@
-"""Mixtures as tensors, by number: drawn, drawn but not yet in their rooms, or read from a set on disk."""
+"""Mixtures as tensors, by number, with what is to be found in them: drawn, or read from a set on disk."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from unbabble.corpora.decoded import Samples
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.render import Mixture
+from unbabble.networks.diarizer import MOST_COUNTED
 from unbabble.sets.read import MixtureSet
+from unbabble.tracking.activity import speech_frames
 from unbabble.training.device_mixing import DryBatch, ResponseTable
 
+SPEEDS = (0.95, 1.05)  # below, between and above them a speaker counts as three different voices
 
-class Batch(NamedTuple):
+
+class SeparationBatch(NamedTuple):
     """mixture (batch, samples), sources (batch, source, samples), overlap_ratio (batch,), NaN where it is not known.
 
     A dataset's item is the same without the first axis.
@@ -28,7 +31,7 @@ class Batch(NamedTuple):
     overlap_ratio: Tensor
 
 
-class DrawnDataset(Dataset[Batch]):
+class DrawnDataset(Dataset[SeparationBatch]):
     """Mixture number i as tensors: mixture (samples,), sources (source, samples); silence where there is none."""
 
     def __init__(self, mixer: Mixer, size: int, n_sources: int) -> None:
@@ -37,11 +40,11 @@ class DrawnDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> SeparationBatch:
         made = self.mixer(index)
         sources = _with_rows(made.sources, self.n_sources)
         ratio = torch.tensor(made.plan.overlap_ratio)
-        return Batch(torch.from_numpy(made.mixture), torch.from_numpy(sources), ratio)
+        return SeparationBatch(torch.from_numpy(made.mixture), torch.from_numpy(sources), ratio)
 
 
 class DryDataset(Dataset[DryBatch]):
@@ -64,10 +67,11 @@ class DryDataset(Dataset[DryBatch]):
             signals, plan = _parts(self.mixer.render(plan)), replace(plan, room=None)
         talkers, noise = _with_rows(signals[:-1], self.n_sources), signals[-1:]
         heard_by, target_by = self.table.numbers(plan, self.n_sources)
-        return torch.from_numpy(np.vstack([talkers, noise])), torch.tensor(heard_by), torch.tensor(target_by)
+        dry = torch.from_numpy(np.vstack([talkers, noise]))
+        return DryBatch(dry, torch.tensor(heard_by), torch.tensor(target_by))
 
 
-class SetDataset(Dataset[Batch]):
+class SetDataset(Dataset[SeparationBatch]):
     """Excerpts of the mixtures of a set: number i is of mixture i modulo their number, begun where i says."""
 
     def __init__(self, mixtures: MixtureSet, size: int, n_sources: int, n_samples: int) -> None:
@@ -76,47 +80,62 @@ class SetDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> SeparationBatch:
         mixture, sources = self.mixtures[index % len(self.mixtures)]
         rng = np.random.default_rng(index)
         start = int(rng.integers(max(1, mixture.size - self.n_samples + 1)))
         rows = np.vstack([mixture, _with_rows(sources, self.n_sources)])[:, start : start + self.n_samples]
         rows = np.pad(rows, ((0, 0), (0, self.n_samples - rows.shape[1])))
         ratio = self.mixtures.items[index % len(self.mixtures)].overlap_ratio
-        return Batch(
+        return SeparationBatch(
             torch.from_numpy(rows[0]),
             torch.from_numpy(rows[1:]),
             torch.tensor(math.nan if ratio is None else ratio),
         )
 
 
-class FreshSampler(Sampler[int]):
-    """Indices that never come again: epoch e has [e * size, (e + 1) * size), of which each process takes its part.
+class DiarizationBatch(NamedTuple):
+    """Mixtures to diarize, and what is to be found in them. A dataset's item is the same without the first axis.
 
-    rank, world: the number of this process and of all that train together.
+    mixture (batch, samples); counts (batch, frames) of active speakers; alone (batch, talkers, frames): where only
+    that one talks; voices (batch, talkers): whose they are.
     """
 
-    def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
-        self.size, self.rank, self.world, self.epoch = size, rank, world, 0
-        self._skipped = 0
+    mixture: Tensor
+    counts: Tensor
+    alone: Tensor
+    voices: Tensor
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer."""
-        self.epoch = epoch
 
-    def go_on_after(self, n_drawn: int) -> None:
-        """Begin, once, where a run was stopped that had drawn so many in each process."""
-        self.epoch, self._skipped = divmod(n_drawn, len(self))
+class DiarizationDataset(Dataset[DiarizationBatch]):
+    """Mixture number i with its active speakers, each with so many talkers; silent ones where there are fewer."""
 
-    def __iter__(self) -> Iterator[int]:
-        first, self._skipped = self._skipped, 0
-        indices = range(
-            self.epoch * self.size + self.rank, self.epoch * self.size + len(self) * self.world, self.world
-        )
-        return iter(indices[first:])
+    def __init__(self, mixer: Mixer, size: int, n_talkers: int) -> None:
+        self.mixer, self.size, self.n_talkers = mixer, size, n_talkers
+        self._numbers = {name: number for number, name in enumerate(mixer.draw.speech.names)}
 
     def __len__(self) -> int:
-        return self.size // self.world
+        return self.size
+
+    def __getitem__(self, index: int) -> DiarizationBatch:
+        made = self.mixer(index)
+        missing = self.n_talkers - len(made.dry_sources)
+        talking = speech_frames(_with_rows(made.dry_sources, self.n_talkers), made.plan.sample_rate)
+        counts = talking.sum(0)
+        return DiarizationBatch(
+            torch.from_numpy(made.mixture),
+            torch.from_numpy(counts).clamp(max=MOST_COUNTED),
+            torch.from_numpy(talking & (counts == 1)),
+            torch.tensor([self._voice(talker.speaker, talker.speed) for talker in made.plan.talkers] + [0] * missing),
+        )
+
+    def _voice(self, speaker: str, speed: float) -> int:
+        return n_voices(self._numbers[speaker]) + int(np.searchsorted(SPEEDS, speed))
+
+
+def n_voices(n_speakers: int) -> int:
+    """How many voices so many speakers have."""
+    return n_speakers * (len(SPEEDS) + 1)
 
 
 def _parts(made: Mixture) -> Samples:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -16,11 +17,19 @@ from unbabble.mixing.render import target_responses
 from unbabble.mixing.rooms import Response
 from unbabble.mixing.signals import PEAK
 
-DryBatch = tuple[Tensor, Tensor, Tensor]
-"""dry (batch, source + 1, samples), the noise last; numbers of the responses of what is heard of each
-(batch, source + 1) and of the targets (batch, source)"""
-
 NO_ROOM = np.ones(1, np.float32)
+
+
+class DryBatch(NamedTuple):
+    """Mixtures before their rooms.
+
+    dry (batch, source + 1, samples), the noise last; numbers of the responses of what is heard of each
+    (batch, source + 1), and of the targets (batch, source).
+    """
+
+    dry: Tensor
+    heard_by: Tensor
+    target_by: Tensor
 
 
 @dataclass(frozen=True)

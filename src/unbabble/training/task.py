@@ -1,59 +1,72 @@
-"""What a training step does: loss, learning rate, clock, and what is measured on validation mixtures."""
+"""What training is, whatever is learned: its clock, its learning rate, steps that are skipped, what is kept."""
 
 import math
 import time
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from unbabble.errors import TrainingError
-from unbabble.evaluation.bins import mean_by_bin, overlap_bins
-from unbabble.networks.losses import permutation_invariant_loss, permute, si_sdr
-from unbabble.networks.network import SeparationNetwork
 from unbabble.training.config import TrainingConfig
-from unbabble.training.datasets import Batch
-from unbabble.training.device_mixing import DeviceMixer
 from unbabble.training.schedules import Moment
 
-GAIN = "valid/si_sdr_improvement"
+LOSS = "valid/loss"  # by which the best weights are told
 BAD_STEPS = 10  # in a row, with which a run ends
 
 
-class SeparationTask(lightning.LightningModule):
-    """Utterance-level permutation invariant training of a network (PAPER: training)."""
+class Batch(Protocol):
+    """What all batches have: mixture (batch, samples). They are named tuples of tensors with a first axis alike."""
 
-    def __init__(
-        self, network: SeparationNetwork, config: TrainingConfig, device_mixer: DeviceMixer | None = None
-    ) -> None:
+    @property
+    def mixture(self) -> Tensor: ...
+
+
+class Task(lightning.LightningModule, ABC):
+    """One kind of thing that a network learns.
+
+    A subclass has a loss, measures what it logs as ``LOSS`` and more on validation batches, and puts what it has
+    measured into words.
+
+    Attributes
+    ----------
+    network
+        What is trained. The parameters of the task beyond it are for training only.
+    minutes
+        Trained so far, earlier parts of a resumed run counted in.
+    bad_steps
+        In a row, of which nothing was learned because a gradient was no number.
+    scores
+        Of the last validation, for the card of the model.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
         super().__init__()
         self.network, self.config = network, config
-        self.minutes = 0.0  # trained so far, earlier parts of a resumed run counted in
-        self.bad_steps = 0  # in a row, of which nothing was learned because a gradient was no number
-        self._device_mixers = [device_mixer]  # in a list, as no part of the network: neither saved nor averaged
-        self.last_batch: Batch | None = None
+        self.minutes, self.bad_steps = 0.0, 0
+        self.scores: dict[str, float | None] = {}
+        self.last_batch: Any = None
         self._clock = time.process_time if config.clock == "processor" else time.monotonic
         self._started = 0.0
-        self._gains: list[tuple[float, float]] = []  # overlap ratio, SI-SDR improvement (dB)
 
-    def on_fit_start(self) -> None:
-        self._device_mixers = [mixer and mixer.to(self.device) for mixer in self._device_mixers]
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """Of a batch to train on, a single number."""
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Mix on the device what comes dry: the training batches, where the recipe says so."""
-        (mixer,) = self._device_mixers
-        if mixer is None or not self.trainer.training:
-            return Batch(*batch)
-        with torch.no_grad():
-            mixture, sources = mixer(batch)
-        return Batch(mixture, sources, mixture.new_full((len(mixture),), math.nan))
+    @abstractmethod
+    def summary(self, measured: dict[str, Any]) -> str:
+        """What was logged on the validation mixtures, in a few words."""
+
+    def missing(self, measured: dict[str, Any]) -> str:
+        """What could not be measured, and why, in a sentence; nothing where all could."""
+        return ""
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         self.last_batch = batch
-        losses, _permutation = self._losses(self.network(batch.mixture), batch)
-        loss = losses.mean()
+        loss = self.loss(batch)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.mixture))
         return loss
 
@@ -70,27 +83,15 @@ class SeparationTask(lightning.LightningModule):
                 f"the loss was no number in {BAD_STEPS} steps in a row; try a lower learning rate, or precision: fp32"
             )
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        mixture, sources, overlap_ratio = batch
-        estimates = self.network(mixture).float()
-        losses, permutation = self._losses(estimates, batch)
-        gain = si_sdr(permute(estimates, permutation), sources) - si_sdr(mixture.unsqueeze(1), sources)
-        complete = sources.any(-1).all(-1)  # in a silent source there is nothing to be found
-        self.log("valid/loss", losses.mean(), prog_bar=True, batch_size=len(mixture))
-        self._gains += zip(overlap_ratio[complete].tolist(), gain[complete].mean(1).tolist(), strict=True)
-
-    def on_validation_epoch_end(self) -> None:
-        gains, known = [gain for _, gain in self._gains], [one for one in self._gains if not math.isnan(one[0])]
-        self._gains.clear()
-        self.log(GAIN, sum(gains) / len(gains) if gains else math.nan, prog_bar=True)
-        for name, gain in mean_by_bin(known, overlap_bins()).items():
-            self.log(f"{GAIN} at overlap {name}", gain)
-
     def configure_optimizers(self) -> Any:
         config = self.config
-        optimizer = config.optimizer.build(self.network, config.learning_rate, config.weight_decay)
+        optimizer = config.optimizer.build(self.learned(), config.learning_rate, config.weight_decay)
         scheduler = LambdaLR(optimizer, lambda _: self.learning_rate_factor())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learned(self) -> nn.Module:
+        """All that the optimizer changes."""
+        return self.network
 
     def learning_rate_factor(self) -> float:
         """What the schedule multiplies the learning rate by, now."""
@@ -109,6 +110,7 @@ class SeparationTask(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["minutes"] = self.minutes
         checkpoint["generator"] = torch.get_rng_state()
+        checkpoint["scores"] = self.scores
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.minutes = checkpoint["minutes"]
@@ -129,20 +131,14 @@ class SeparationTask(lightning.LightningModule):
             torch.distributed.broadcast(clock, 0)
         self.minutes = clock.item() / 60
 
-    def fitting_batch_size(self, batch: Batch) -> int:
+    def fitting_batch_size(self, batch: Any) -> int:
         """How many mixtures like those of a batch that was too large the device has room for: halved until it has."""
         size = len(batch.mixture)
         while size := size // 2:
             self.zero_grad(set_to_none=True)
             try:
-                part = Batch(*(signals[:size] for signals in batch))
-                losses, _ = self._losses(self.network(part.mixture), part)
-                losses.mean().backward()  # type: ignore[no-untyped-call]
+                self.loss(type(batch)(*(part[:size] for part in batch))).backward()  # type: ignore[no-untyped-call]
                 break
             except torch.OutOfMemoryError:
                 continue
         return size
-
-    def _losses(self, estimates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        ratio = self.config.loss.ratio
-        return permutation_invariant_loss(estimates.float(), batch.sources, ratio, batch.mixture)

@@ -1,21 +1,22 @@
-"""The listener: how many talk in each frame, and whose voice it is. A time-delay network over log-mel frames."""
+"""The diarizer: counts of active speakers and speaker embeddings. A time-delay network over log-mel frames."""
 
 from dataclasses import field
 from math import pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unbabble.base.config import Positive, settings
+from unbabble.base.config import Positive, renamed, settings
 
 MOST_COUNTED = 2  # 0, 1, and 2 or more talkers
-HOPS = 4  # of log-mel frames, to a frame of what is heard
+HOPS = 4  # of log-mel frames, to a frame of the output
 QUIETEST = 1e-6  # power of a mel band under the signal's mean power that still counts
 
 
 @settings
-class ListenerConfig:
+class DiarizerConfig:
     """Sizes. sample_rate: low, so that telephone speech sounds like any other; a frame is four hops (40 ms)."""
 
     sample_rate: Positive = 8000
@@ -24,16 +25,23 @@ class ListenerConfig:
     bands: Positive = 40
     channels: Positive = 128
     dilations: tuple[Positive, ...] = field(default=(1, 2, 4, 4, 2, 1))
-    voice: Positive = 64  # numbers that describe a voice
+    embedding: Positive = 64  # dimensions
+
+    _old = renamed(voice="embedding")
+
+    def build(self) -> "Diarizer":
+        """With weights drawn at random."""
+        return Diarizer(self)
 
 
-class Listener(nn.Module):
-    """Mixture (batch, samples) -> counts (batch, frames, 3), log-probabilities; voices (batch, frames, voice).
+class Diarizer(nn.Module):
+    """Mixture (batch, samples) -> counts of active speakers and speaker embeddings.
 
-    The mean of a voice's frames, scaled to length 1, points in the same direction for the same talker.
+    Counts (batch, frames, 3) are log-probabilities; embeddings are (batch, frames, embedding). The mean embedding of
+    a talker's frames, scaled to length 1, is that talker's.
     """
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: DiarizerConfig) -> None:
         super().__init__()
         self.config = config
         self.mel = LogMel(config)
@@ -41,7 +49,8 @@ class Listener(nn.Module):
         self.first = TimeDelay(config.bands, channels, width=7, stride=HOPS)
         self.layers = nn.ModuleList(TimeDelay(channels, channels, dilation=dilation) for dilation in config.dilations)
         self.counts = nn.Conv1d(channels, MOST_COUNTED + 1, 1)
-        self.voices = nn.Conv1d(channels, config.voice, 1)
+        self.embeddings = nn.Conv1d(channels, config.embedding, 1)
+        self.register_load_state_dict_pre_hook(_rename_old_weights)  # type: ignore[no-untyped-call]
 
     @property
     def n_parameters(self) -> int:
@@ -52,7 +61,7 @@ class Listener(nn.Module):
         for layer in self.layers:
             hidden = hidden + layer(hidden)
         counts = functional.log_softmax(self.counts(hidden), dim=1)
-        return counts.transpose(1, 2), self.voices(hidden).transpose(1, 2)
+        return counts.transpose(1, 2), self.embeddings(hidden).transpose(1, 2)
 
 
 class TimeDelay(nn.Module):
@@ -76,7 +85,7 @@ class LogMel(nn.Module):
     basis: Tensor
     filters: Tensor
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: DiarizerConfig) -> None:
         super().__init__()
         self.window, self.hop = config.window, config.hop
         time = torch.arange(config.window) * (2 * pi / config.window)
@@ -94,7 +103,7 @@ class LogMel(nn.Module):
         return log - log.mean(-1, keepdim=True)
 
 
-def mel_filters(config: ListenerConfig) -> Tensor:
+def mel_filters(config: DiarizerConfig) -> Tensor:
     """Triangles (bands, window // 2 + 1) of equal width on the mel scale, of sum 1 each."""
     mels = torch.linspace(0, 2595 * torch.log10(torch.tensor(1 + config.sample_rate / 2 / 700)), config.bands + 2)
     edges = 700 * (10 ** (mels / 2595) - 1)
@@ -103,3 +112,8 @@ def mel_filters(config: ListenerConfig) -> Tensor:
     rising, falling = (bins - low) / (middle - low), (high - bins) / (high - middle)
     triangles = torch.minimum(rising, falling).clamp(min=0)
     return triangles / triangles.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+def _rename_old_weights(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    for name in [name for name in state if name.startswith(f"{prefix}voices.")]:
+        state[name.replace("voices.", "embeddings.")] = state.pop(name)
