@@ -112,7 +112,7 @@ class DiarizationDataset(Dataset[DiarizationBatch]):
 
     def __init__(self, mixer: Mixer, size: int, n_talkers: int) -> None:
         self.mixer, self.size, self.n_talkers = mixer, size, n_talkers
-        self._numbers = {name: number for number, name in enumerate(mixer.draw.speech.names)}
+        self._numbers = {name: number for number, name in enumerate(mixer.speech.names)}
 
     def __len__(self) -> int:
         return self.size
