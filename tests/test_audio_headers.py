@@ -9,6 +9,7 @@ from audio_files import SIZE_FIELDS, STAND_INS, both, encode, encode_late, resta
 from conftest import tone
 
 from unbabble.audio import read_mono
+from unbabble.corpora.durations import read_duration_s
 
 SAMPLES = (tone(2.0) * 32767).astype("<i2").tobytes()
 CUT_PACKETS_REFUSED = int(av.__version__.split(".")[0]) < 18
@@ -107,6 +108,7 @@ def test_mpeg_in_a_wav_is_decoded_in_silence(tmp_path, capfd, codec):
     samples = read_mono(tmp_path / "it.wav", 16000)
     assert samples.size == pytest.approx(32000, abs=2000)
     assert np.argmax(np.abs(np.fft.rfft(samples[8000:24000]))) == 440
+    assert read_duration_s(tmp_path / "it.wav") == pytest.approx(2.0, abs=0.15)
     assert capfd.readouterr() == ("", "")
     whole = (tmp_path / "it.wav").read_bytes()
     for result in both(placed(tmp_path, whole[: len(whole) // 2])):

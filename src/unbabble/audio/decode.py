@@ -49,7 +49,25 @@ def open_recording(path: Path, max_hours: float | None = None) -> Iterator[Recor
 
 
 def read_mono(path: Path, sample_rate: int) -> Samples:
-    """A whole file as one channel (the average of all) at ``sample_rate`` Hz: (samples,). Raises AudioError."""
+    """Decode a whole file as one channel.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sample_rate
+        Of the result, in Hz.
+
+    Returns
+    -------
+    Samples
+        (samples,), all channels averaged as by ``Downmix``.
+
+    Raises
+    ------
+    AudioError
+        As of ``open_recording``.
+    """
     with open_recording(path) as recording:
         blocks = resample(to_mono(recording.blocks), recording.sample_rate, sample_rate)
         whole = np.concatenate([*blocks, np.zeros((1, 0), np.float32)], axis=1)
@@ -57,7 +75,11 @@ def read_mono(path: Path, sample_rate: int) -> Samples:
 
 
 def declares_length(path: Path) -> bool:
-    """Whether a file states its length; raw AAC and an mp3 that does not count its frames only let one guess."""
+    """Whether the header of a file tells its length.
+
+    Raw AAC and an mp3 without a count of frames do not; what ``Recording.duration_s`` says of them is an estimate.
+    Raises AudioError where the header promises more than the file holds.
+    """
     suffix = path.suffix.lower()
     if suffix != ".mp3":
         return suffix != ".aac"

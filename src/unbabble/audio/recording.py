@@ -24,20 +24,43 @@ LONGEST_TAG = 1000  # characters
 
 @dataclass(frozen=True)
 class Recording:
-    """An open recording: blocks of (channels, samples) float32, full scale 1, that come once, in order.
+    """An open recording.
 
-    tags: what the file says of itself, of TAGS.
+    Attributes
+    ----------
+    sample_rate
+        In Hz.
+    n_channels
+        Of every block.
+    duration_s
+        In seconds, as far as the header tells; an estimate for some formats.
+    blocks
+        (channels, samples) of full scale 1, once, in order.
+    tags
+        What the file says of itself: some of ``TAGS``.
     """
 
-    sample_rate: int  # Hz
+    sample_rate: int
     n_channels: int
-    duration_s: float | None  # as far as its header tells
+    duration_s: float | None
     blocks: Iterator[Samples]
     tags: dict[str, str] = field(default_factory=dict)
 
 
 def check_numbers(samples: NDArray[np.floating[Any]], source: str = "") -> None:
-    """Raise AudioError, which begins with ``source``, where samples are no numbers or absurdly large ones."""
+    """Refuse samples that are not finite, or far beyond full scale.
+
+    Parameters
+    ----------
+    samples
+        Of any shape, full scale 1.
+    source
+        Begins the error.
+
+    Raises
+    ------
+    AudioError
+    """
     if not np.isfinite(samples).all():
         raise AudioError(f"{source}NaN or infinite samples; expected numbers of about -1 to 1; export it again")
     if samples.size and np.abs(samples).max() > LOUDEST:

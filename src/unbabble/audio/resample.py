@@ -9,7 +9,13 @@ from unbabble.audio.recording import Samples
 
 
 class Resampler:
-    """Blocks (rows, samples) in, what is ready of them at another rate out; all have the same rows."""
+    """Resamples a signal that comes in blocks (soxr, high quality).
+
+    Parameters
+    ----------
+    from_hz, to_hz
+        Sample rates of the blocks and of the result.
+    """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self._rates = from_hz, to_hz
@@ -17,6 +23,7 @@ class Resampler:
         self._rows = 0
 
     def push(self, block: Samples) -> Samples:
+        """The next samples, (rows, samples), of the same rows each time -> (rows, samples), as many as are ready."""
         self._rows = block.shape[0]
         if self._rates[0] == self._rates[1]:
             return block
@@ -37,7 +44,20 @@ class Resampler:
 
 
 def resample(blocks: Iterable[Samples], from_hz: int, to_hz: int) -> Iterator[Samples]:
-    """Blocks (rows, samples) at another rate. The total length is right to within one sample (soxr)."""
+    """Resample blocks (rows, samples); their total length is right to within one sample.
+
+    Parameters
+    ----------
+    blocks
+        (rows, samples), of the same rows each.
+    from_hz, to_hz
+        Sample rates before and after.
+
+    Yields
+    ------
+    Samples
+        (rows, samples).
+    """
     resampler = Resampler(from_hz, to_hz)
     for block in blocks:
         yield resampler.push(block)

@@ -18,9 +18,19 @@ SAMPLE_FORMATS: tuple[SampleFormat, ...] = get_args(SampleFormat)
 
 @dataclass(frozen=True)
 class RawFormat:
-    """How to read samples without a header: interleaved, little-endian integers or floats of full scale 1."""
+    """How to read samples without a header: interleaved, little-endian integers or floats of full scale 1.
 
-    sample_rate: int  # Hz
+    Parameters
+    ----------
+    sample_rate
+        In Hz.
+    n_channels
+        Samples in a row that belong to one time.
+    sample_format
+        One of ``SAMPLE_FORMATS``.
+    """
+
+    sample_rate: int
     n_channels: int = 1
     sample_format: SampleFormat = "s16le"
 

@@ -1,7 +1,8 @@
 """Wav files of any length, written by hand: a plain header up to 4 GiB, RF64 above (EBU Tech 3306).
 
 libsndfile writes either kind, but must know which before the first sample; and it stamps the time into the file,
-so that no two runs give the same bytes.
+so that no two runs give the same bytes. PyAV's muxer (``rf64=auto``, bitexact) writes the same headers, beyond 4 GiB
+too, but FFmpeg takes longer to load than a short recording to decode, and of a full disk it does not tell the reason.
 """
 
 import struct
@@ -30,10 +31,21 @@ LONGEST_PLAIN = UNKNOWN - 1  # bytes after the first eight
 
 
 class WavFile:
-    """A wav that grows block by block, a context manager: ``wav16`` and ``wav24`` are integers, ``wav32`` floats.
+    """A wav that grows block by block, a context manager.
 
-    file: open for writing in binary. Where it cannot seek (a pipe), the header leaves the length open, as
-    players expect of a stream; else the end states it. The file itself is left open.
+    Parameters
+    ----------
+    file
+        Open for writing in binary, and left open. Where it cannot seek (a pipe), the header leaves the length
+        open, as players expect of a stream; else the end states it.
+    sample_rate
+        In Hz.
+    n_channels
+        Of every block.
+    wav_format
+        ``wav16`` and ``wav24`` are integers, ``wav32`` floats.
+    tags
+        Those of ``INFO_CHUNKS`` are written.
     """
 
     def __init__(

@@ -29,10 +29,27 @@ class TrackWriter:
 
     ``wav32`` (floats, which do not clip) is written as it comes. ``wav16``, ``wav24`` and ``flac`` (24 bits) wait
     as floats in a nameless file beside their place until the whole is known; then they are scaled together where
-    the loudest would clip. tags: title, artist, album, date, comment ... of the recording, for each file.
+    the loudest would clip.
 
-    peaks: the largest magnitude of each track so far, before scaling; n_samples: the length of each;
-    gain: by what the tracks were multiplied, known after the end.
+    Parameters
+    ----------
+    paths
+        A file for each track.
+    sample_rate
+        In Hz.
+    track_format
+        One of ``TRACK_FORMATS``.
+    tags
+        Title, artist, album, date, comment ... of the recording, for each file.
+
+    Attributes
+    ----------
+    peaks
+        The largest magnitude of each track so far, before scaling.
+    n_samples
+        The length of each so far.
+    gain
+        By what the tracks were multiplied, known after the end.
     """
 
     def __init__(
@@ -71,7 +88,7 @@ class TrackWriter:
             self._paths[index].unlink(missing_ok=True)
 
     def write(self, block: Samples) -> None:
-        """Append (tracks, samples). Raises OutputError where the disk takes no more."""
+        """Append (tracks, samples) of full scale 1. Raises OutputError where the disk takes no more."""
         self.n_samples += block.shape[1]
         for index, (path, samples) in enumerate(zip(self._paths, block, strict=True)):
             self.peaks[index] = max(self.peaks[index], float(np.abs(samples).max(initial=0.0)))
