@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from unbabble.audio.recording import cut_short
+from unbabble.audio.recording import cut_short, no_samples
 from unbabble.errors import AudioError
 
 # Sizes that mean "not known yet": of sox, libsndfile, arecord and ffmpeg; with 64 bits, all that no file has.
@@ -78,10 +78,14 @@ class Sound:
     format_tag: int = 0  # of a wav: its codec
 
     @property
+    def is_stand_in(self) -> bool:
+        """Whether the stated size is one that writers state before they know."""
+        return any(self.stated + self.layout.counted in stand_ins for stand_ins in STAND_INS)
+
+    @property
     def is_open(self) -> bool:
-        """Whether the stated size stands for none."""
-        size = self.stated + self.layout.counted
-        return self.stated <= self.layout.prefix or any(size in stand_ins for stand_ins in STAND_INS)
+        """Whether no size is stated, in one way or another."""
+        return self.stated <= self.layout.prefix or self.is_stand_in
 
     def sized(self, n_bytes: int) -> dict[int, bytes]:
         """The header's bytes that change, by position, where so many are to be stated, or as many as can be."""
@@ -115,14 +119,14 @@ def read_header(file: Bytes, n_bytes: int, name: str) -> Header:
     if sound is None:
         return Header(None)
     there = n_bytes - sound.start
-    if not sound.is_open:
-        check_there(sound.stated, there, name)
-    if (
-        sound.is_open
-        or sound.stated > there
-        or (chunks := following(file, sound, sound.start + sound.stated)) is None
-    ):
+    if sound.is_stand_in:
         return Header(sound, sound.sized(there))
+    check_there(sound.stated, there, name)
+    chunks = following(file, sound, sound.start + sound.stated)
+    if chunks is None or sound.stated > there:
+        return Header(sound, sound.sized(there))
+    if sound.is_open and chunks and chunks[0].start + chunks[0].size <= n_bytes + SPARED:  # chance would not fit
+        raise no_samples(name)
     check_alone(chunks, sound.layout, name)
     more = [chunk for chunk in chunks if chunk.name.startswith(sound.layout.sound)]
     for chunk in more:
@@ -172,8 +176,7 @@ def may_state(head: bytes) -> bool:
 def following(file: Bytes, sound: Sound, end: int) -> list[Chunk] | None:
     """The chunks behind the stated end of the samples, which lies at ``end`` of the file; None for more samples."""
     for start in (end + -end % sound.layout.align, end):
-        file.seek(start)
-        name = file.read(4)
+        name = file.read(4) if file.seek(start) == start else b""
         if len(name) < 4 or TAGS.match(name):
             return []
         if sound.layout is not AU and CHUNK_NAME.match(name):

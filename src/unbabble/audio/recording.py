@@ -110,6 +110,13 @@ def cut_short(name: str, found: str) -> AudioError:
     )
 
 
+def no_samples(name: str) -> AudioError:
+    """The error for a recording in which there is nothing."""
+    return AudioError(
+        f"{name}: holds no samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; record it again"
+    )
+
+
 def _bounded(
     blocks: Iterator[Samples], sample_rate: int, name: str, n_bytes: Callable[[], float], max_hours: float | None
 ) -> Iterator[Samples]:
@@ -136,6 +143,4 @@ def _checked(blocks: Iterator[Samples], name: str) -> Iterator[Samples]:
         n_seen += block.shape[1]
         yield block
     if n_seen == 0:
-        raise AudioError(
-            f"{name}: holds no samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; record it again"
-        )
+        raise no_samples(name)

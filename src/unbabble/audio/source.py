@@ -129,6 +129,8 @@ class PipeSource:
 
 def repaired(data: bytes, start: int, repairs: Mapping[int, bytes]) -> bytes:
     """Bytes that begin at ``start`` of a file, with those changed that are to be."""
+    if not repairs:
+        return data
     changed = bytearray(data)
     for position, replacement in repairs.items():
         for offset, byte in enumerate(replacement, position - start):
