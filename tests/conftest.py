@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import settings
-from oracle import make_diarizer, make_model
 
 from unbabble.cli import main
 from unbabble.corpora import durations
@@ -28,6 +27,7 @@ settings.load_profile("unhurried")
 HAS_TORCH = find_spec("torch") is not None
 if HAS_TORCH:
     import torch
+    from oracle import make_diarizer, make_model
 
     from unbabble.networks.blocks.dual_path import DualPathConfig
     from unbabble.networks.front_ends.tasnet import TasNetConfig
@@ -40,7 +40,7 @@ if HAS_TORCH:
 REPO = Path(__file__).parent.parent
 RATE = 16000
 MAKES_MODELS = re.compile(
-    r"^\s*(import|from) (torch|onnx\b|mido|unbabble\.(networks|training|mixing|sets|evaluation|experiments))"
+    r"^\s*(import|from) (torch|oracle|onnx\b|mido|unbabble\.(networks|training|mixing|sets|evaluation|experiments))"
     "|benchmark",
     re.MULTILINE,
 )

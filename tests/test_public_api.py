@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO
+from conftest import HAS_TORCH, REPO
 
 import unbabble
 from unbabble import CorpusError, MissingExtra, RecipeError, UnbabbleError, evaluate, simulate, train
@@ -35,6 +35,7 @@ def test_a_set_is_simulated_and_a_model_scored_on_it(corpora, tiny_model, tmp_pa
     assert (tmp_path / "scores" / "report.html").exists()
 
 
+@pytest.mark.skipif(not HAS_TORCH, reason="needs the extra train")
 def test_what_is_wrong_is_told_by_errors_of_one_base(tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match="no such recipe file"):
         train(tmp_path / "none.yaml", tmp_path / "run")
