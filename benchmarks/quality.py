@@ -14,12 +14,17 @@ writes the figures, --card puts them into the model's own card (docs/model-folde
     alone          one talker, clean and (--noise) in a room with noise; that room and noise with nobody talking
     conversations  those of benchmarks/stitching.py, clean and (--noise) in rooms with noise
 
+Beside them stand rows of pairs of one sex, two women and two men, and two controls of the scores, which are no
+separations: the mixture on both tracks, and the mixture on one and silence on the other. Sexes are taken from the
+corpora, from the names of Kokoro's voices (af_, bm_) and from --genders FILE, a JSON {speaker: "f" or "m"}.
 Recordings are separated as `unbabble separate` does, in windows and with the bundled diarizer; "network" is what the
 network gives for a whole mixture at once, as papers report. Each part is tried in a minute by --only NAME --count 4
 (conversations: --count 1 --minutes 0.5). Figures do not depend on --jobs.
 """
 
 import argparse
+import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +34,25 @@ from pathlib import Path
 
 from figures import Figures, Scores, as_json, by_overlap, means, medians, table
 from stitching import conversations
-from trials import Mixing, Rendered, Result, Trial, WithoutTalkers, conversation, nobody, one_talker, run, two_talkers
+from trials import (
+    CONTROLS,
+    Mixing,
+    Rendered,
+    Result,
+    Trial,
+    WithoutTalkers,
+    conversation,
+    nobody,
+    one_talker,
+    pair_scores,
+    run,
+    share_on_own_track,
+    two_talkers,
+)
 
 from unbabble import __version__
 from unbabble.base.output import write_whole
-from unbabble.corpora.corpus import Corpora
+from unbabble.corpora.corpus import Corpora, Corpus
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import UnbabbleError
@@ -60,8 +79,9 @@ CODED = {
 ABOUT = (
     f"Means over recordings with {CONFIDENCE} % bootstrap intervals. dB: si_sdr, si_sdri of the tracks, separated as "
     "unbabble separate does, in windows and with the bundled diarizer; network_si_sdr, network_si_sdri of what the "
-    "network gives for a whole mixture at once. Shares of 1: share_made_worse, si_sdri under 0; share_count_right, "
-    "as many talkers are heard as talk."
+    "network gives for a whole mixture at once. Shares of 1: share_made_worse, si_sdri under 0; share_overlooked, "
+    "talkers without a track, who are scored as if the mixture were theirs; share_count_right, as many talkers are "
+    "heard as talk."
 )
 
 
@@ -110,6 +130,7 @@ def parse() -> Options:
     parser.add_argument("--model", default="default", help="a bundled model's name, or a model folder")
     parser.add_argument("--speech", type=Path, action="append", required=True, help="corpus folder or manifest")
     parser.add_argument("--noise", type=Path, action="append", help="folder of noises")
+    parser.add_argument("--genders", type=Path, help="JSON {speaker: f or m}, of those whose corpus does not say it")
     parser.add_argument("--list", type=Path, help="mixtures to replay (docs/mixture-lists.md)")
     parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}; without it all are heard")
     parser.add_argument("--split", default="test")
@@ -129,6 +150,10 @@ def parse() -> Options:
     if len({"all", *(folder.name for folder in options.speech)}) <= len(options.speech):
         parser.error("--speech: rows are named after the folders; give them names that differ, and none the name all")
     options.split = options.split if options.splits else None
+    try:
+        options.genders = json.loads(options.genders.read_text(encoding="utf-8")) if options.genders else {}
+    except (OSError, ValueError) as error:
+        parser.error(f'--genders: expected JSON such as {{"ann": "f"}}: {error}')
     return options
 
 
@@ -152,28 +177,67 @@ def put_into_card(figures: Figures, model: ModelFolder) -> None:
 
 def by_speech(recipe: MixtureRecipe, count: int, options: Options) -> Rows:
     """Of all speakers together, and half as many mixtures of each corpus by itself."""
-    apart = {folder.name: [folder] for folder in options.speech} if len(options.speech) > 1 else {}
-    rows = {}
-    for name, speech in {"all": options.speech, **apart}.items():
-        mixer = mixer_of(recipe, speech, options)
-        results = results_of(mixer, two_talkers, count if name == "all" else max(1, count // 2), options)
-        rows[name] = {"speakers": len(mixer.speech.names), **by_overlap(results)}
+    mixer = mixer_of(recipe, options.speech, options)
+    rows = of_pairs("all", mixer, mixer.speech, count, options)
+    rows["all"] = {"speakers": len(mixer.speech.names), **rows["all"]}
+    for folder in options.speech if len(options.speech) > 1 else ():
+        mixer = mixer_of(recipe, [folder], options)
+        results = results_of(mixer, two_talkers, max(1, count // 2), options)
+        rows[folder.name] = {"speakers": len(mixer.speech.names), **ranges(results)}
     return rows
 
 
 def replayed(count: int, options: Options) -> Rows:
+    """As the list is, and without pairs of one speaker with himself, which published lists have and ours never."""
     everything = scan_corpora(options.speech, options.noise, options.cache)
     plans, render = listed_plans(options.list, everything, in_split(everything, options))
-    count = min(count, len(plans.names))
+    count, mixing = min(count, len(plans.names)), Rendered(plans.plan_of, render)
+    rows = of_pairs(options.list.stem, mixing, everything.speech, count, options)
     speakers = {talker.speaker for number in range(count) for talker in plans.plan_of(number).talkers}
-    results = results_of(Rendered(plans.plan_of, render), two_talkers, count, options)
-    return {options.list.stem: {"speakers": len(speakers), **by_overlap(results)}}
+    rows[options.list.stem] = {"speakers": len(speakers), **rows[options.list.stem]}
+    return rows
 
 
 def coded(count: int, options: Options) -> Rows:
     """The mixtures are the same in every row, but for what they come through."""
     mixers = {name: mixer_of(recipe, options.speech, options) for name, recipe in CODED.items()}
-    return {name: by_overlap(results_of(mixer, two_talkers, count, options)) for name, mixer in mixers.items()}
+    first, *others = CODED
+    rows = of_pairs(first, mixers[first], mixers[first].speech, count, options)
+    return rows | {name: ranges(results_of(mixers[name], two_talkers, count, options)) for name in others}
+
+
+def of_pairs(name: str, mixing: Mixing, speech: Corpus, count: int, options: Options) -> Rows:
+    """A row of all mixtures, rows of some of them, and rows of the controls."""
+    results = results_of(mixing, two_talkers, count, options, pair_scores)
+    return with_rows_beside(name, results, speech, options, ranges)
+
+
+def with_rows_beside(
+    name: str, results: list[Result], speech: Corpus, options: Options, average: Callable[[list[Result]], Figures]
+) -> Rows:
+    genders = {speaker: gender_of(speaker, speech, options) for pair in results for speaker in pair.speakers}
+    apart = [one for one in results if len(set(one.speakers)) == len(one.speakers)]
+    groups = {name: results, "of two speakers": apart if len(apart) < len(results) else []}
+    for row, gender in (("two women", "f"), ("two men", "m")):
+        groups[row] = [one for one in apart if {genders[speaker] for speaker in one.speakers} == {gender}]
+    for row in CONTROLS:
+        groups[row] = [replace(one, scores=one.controls[row]) for one in results]
+    return {row: average(members) for row, members in groups.items() if members}
+
+
+def gender_of(speaker: str, speech: Corpus, options: Options) -> str | None:
+    """As --genders says, else the corpus, else the second letter of a name of Kokoro's."""
+    said = options.genders.get(speaker) or speech.of(speaker)[0].gender
+    of_kokoro = re.match(r"[a-z]([fm])_", speaker)
+    return said or (of_kokoro[1] if of_kokoro else None)
+
+
+def ranges(results: list[Result]) -> Figures:
+    return by_overlap([(one.overlap_ratio, one.scores) for one in results])
+
+
+def averages(results: list[Result]) -> Figures:
+    return means([one.scores for one in results])
 
 
 def alone(count: int, options: Options) -> Rows:
@@ -184,23 +248,32 @@ def alone(count: int, options: Options) -> Rows:
         silent = Rendered(WithoutTalkers(room.draw), room.render)
         judged |= {"one talker, room and noise": (room, one_talker), "nobody, room and noise": (silent, nobody)}
     return {
-        name: medians([scores for _, scores in results_of(mixing, judge, count, options)])
+        name: medians([one.scores for one in results_of(mixing, judge, count, options)])
         for name, (mixing, judge) in judged.items()
     }
 
 
 def talks(count: int, options: Options) -> Rows:
-    rows = {}
+    rows: Rows = {}
     for name, noise in {"clean": None, "rooms and noise": options.noise}.items():
         if name == "clean" or noise:
             mixer = conversations(options.minutes, Options(**{**vars(options), "noise": noise}))
-            results = results_of(mixer, conversation, count, options)
-            rows[name] = {"minutes": options.minutes, **means([scores for _, scores in results])}
+            of_tracks = None if rows else share_on_own_track  # beside the first row
+            results = results_of(mixer, conversation, count, options, of_tracks)
+            beside = with_rows_beside(name, results, mixer.speech, options, averages) if of_tracks else {}
+            rows |= beside or {name: averages(results)}
+            rows[name] = {"minutes": options.minutes, **rows[name]}
     return rows
 
 
-def results_of(mixing: Mixing, judge: Callable[..., Scores], count: int, options: Options) -> list[Result]:
-    return run(Trial(open_model(options.model).path, mixing, judge), count, options.jobs)
+def results_of(
+    mixing: Mixing,
+    judge: Callable[..., Scores],
+    count: int,
+    options: Options,
+    of_tracks: Callable[..., Scores] | None = None,
+) -> list[Result]:
+    return run(Trial(open_model(options.model).path, mixing, judge, of_tracks), count, options.jobs)
 
 
 def mixer_of(recipe: MixtureRecipe, speech: Sequence[Path], options: Options) -> Mixer:
@@ -221,6 +294,7 @@ TWO_TALKERS = {
     "network SI-SDR": "network_si_sdr",
     "network SI-SDRi": "network_si_sdri",
     "made worse": "share_made_worse",
+    "overlooked": "share_overlooked",
     "both heard": "share_count_right",
 }
 ALONE = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from figures import Scores
-from stitching import DER_PARTS, Kept, in_windows, measure
+from stitching import DER_PARTS, Kept, in_windows, measure, share_kept
 
 from unbabble import Separator
 from unbabble.base.parallel import in_parallel
@@ -17,11 +17,25 @@ from unbabble.evaluation.metrics import LIMIT_DB, score, si_sdr
 from unbabble.inference.conditioning import high_passed
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
+from unbabble.tracking.activity import speech_frames
 from unbabble.tracking.stitch import Stitcher
 
 Samples = np.ndarray
-Result = tuple[float, Scores]  # overlap ratio, scores
 Mixing = Callable[[int], Mixture]
+CONTROLS: dict[str, Callable[[Samples], Samples]] = {  # no separations, of which no score may say that they are
+    "mixture on both": lambda mixture: np.stack([mixture, mixture]),
+    "mixture + silence": lambda mixture: np.stack([mixture, np.zeros_like(mixture)]),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a recording was, the scores of its separation, and those of CONTROLS by their names."""
+
+    overlap_ratio: float
+    speakers: tuple[str, ...]
+    scores: Scores
+    controls: dict[str, Scores]
 
 
 @dataclass(frozen=True)
@@ -47,15 +61,23 @@ class WithoutTalkers:
 
 @dataclass(frozen=True)
 class Trial:
-    """Mixes and scores a recording by number, on one thread."""
+    """Mixes and scores a recording by number, on one thread.
+
+    of_tracks: scores of whatever is taken for tracks (2, samples); with it CONTROLS are scored, too.
+    """
 
     model: Path
     mixing: Mixing
     judge: Callable[[Mixture, Separator], Scores]
+    of_tracks: Callable[[Mixture, Samples], Scores] | None = None
 
     def __call__(self, number: int) -> Result:
-        drawn = self.mixing(number)
-        return drawn.plan.overlap_ratio, self.judge(drawn, self._separator)
+        drawn, of_tracks = self.mixing(number), self.of_tracks
+        controls = (
+            {name: of_tracks(drawn, make(drawn.mixture)) for name, make in CONTROLS.items()} if of_tracks else {}
+        )
+        speakers = tuple(talker.speaker for talker in drawn.plan.talkers)
+        return Result(drawn.plan.overlap_ratio, speakers, self.judge(drawn, self._separator), controls)
 
     @cached_property
     def _separator(self) -> Separator:
@@ -76,14 +98,19 @@ def run(trial: Trial, count: int, jobs: int) -> list[Result]:
 def two_talkers(drawn: Mixture, separator: Separator) -> Scores:
     """Scores of the tracks, and of what the network gives for the whole mixture at once."""
     tracks, network, n_heard = separate(drawn.mixture, separator)
-    found = score(tracks, drawn.sources, drawn.mixture, separator.model.sample_rate)
     by_network = score(network, drawn.sources, drawn.mixture, separator.model.sample_rate)
     return {
-        **found,
-        **{f"network_{name}": value for name, value in by_network.items()},
-        "share_made_worse": float(found["si_sdri"] < 0),
+        **pair_scores(drawn, tracks),
+        **{f"network_{name}": by_network[name] for name in ("si_sdr", "si_sdri")},
         "share_count_right": float(n_heard == 2),
     }
+
+
+def pair_scores(drawn: Mixture, tracks: Samples) -> Scores:
+    """Of any two tracks (2, samples)."""
+    found = score(tracks, drawn.sources, drawn.mixture, drawn.plan.sample_rate)
+    shares = {"share_made_worse": float(found["si_sdri"] < 0), "share_overlooked": found.pop("overlooked")}
+    return {**found, **shares}
 
 
 def one_talker(drawn: Mixture, separator: Separator) -> Scores:
@@ -108,6 +135,13 @@ def conversation(drawn: Mixture, separator: Separator) -> Scores:
     kept = measure(drawn, separator.engine.submit, separator)
     errors = {f"share_{name.replace(' ', '_')}": kept[name] for name in DER_PARTS if name in kept}
     return {"share_on_own_track": kept["unbabble"], **errors}
+
+
+def share_on_own_track(drawn: Mixture, tracks: Samples) -> Scores:
+    """Of any two tracks (2, samples)."""
+    rate = drawn.plan.sample_rate
+    truth = speech_frames(drawn.dry_sources, rate)
+    return {"share_on_own_track": share_kept(tracks, drawn.sources, truth, rate)}
 
 
 def separate(mixture: Samples, separator: Separator) -> tuple[Samples, Samples, int]:

@@ -1,10 +1,12 @@
 """The benchmark that fills a model's card."""
 
+import argparse
 import importlib
 import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from conftest import RATE, REPO
 from oracle import assert_separated, talk
 
 from unbabble import Separator
+from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.evaluation.metrics import LIMIT_DB
 from unbabble.inference.conditioning import high_passed
 from unbabble.inference.model_folder import open_model
@@ -39,7 +42,10 @@ def inputs(corpora, tmp_path) -> list:
     splits.write_text(json.dumps({"test": {"all": ["ann", "bob", "ann2", "bob2", "cyd2", "hum", "rain"]}}))
     quick = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", quick, count=5)
+    genders = tmp_path / "genders.json"
+    genders.write_text(json.dumps({"ann": "f", "bob": "f", "ann2": "f", "bob2": "f", "cyd2": "f"}))
     named = {"--noise": corpora[1], "--splits": splits, "--list": tmp_path / "set" / "manifest.jsonl"}
+    named["--genders"] = genders
     return ["--speech", corpora[0], "--speech", more, *(part for option in named.items() for part in option)]
 
 
@@ -67,17 +73,24 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
     assert json.loads((tmp_path / "figures.json").read_text()) == scores
 
     rows = {name: part["rows"] for name, part in scores.items()}
+    beside = ["two women", "mixture on both", "mixture + silence"]
     assert {name: list(of_part) for name, of_part in rows.items()} == {
-        "paper": ["all", "speech", "more"],
-        "replayed": ["manifest"],
-        "clean": ["all", "speech", "more"],
-        "coded": ["as they are", "telephone", "MP3, 32 kbit/s", "Opus, 16 kbit/s"],
+        "paper": ["all", *beside, "speech", "more"],
+        "replayed": ["manifest", *beside],
+        "clean": ["all", *beside, "speech", "more"],
+        "coded": ["as they are", *beside, "telephone", "MP3, 32 kbit/s", "Opus, 16 kbit/s"],
         "alone": ["one talker, clean", "one talker, room and noise", "nobody, room and noise"],
-        "conversations": ["clean", "rooms and noise"],
+        "conversations": ["clean", *beside, "rooms and noise"],
     }
+    for part in ("paper", "replayed", "clean", "coded"):
+        both, muted = rows[part]["mixture on both"], rows[part]["mixture + silence"]
+        assert both["si_sdri"]["mean"] == muted["si_sdri"]["mean"] == 0
+        assert both["si_sdr"] == muted["si_sdr"]
+        assert (both["share_overlooked"]["mean"], muted["share_overlooked"]["mean"]) == (0, 0.5)
+    assert rows["conversations"]["mixture on both"]["share_on_own_track"]["mean"] == 0
     assert all((part["split"], part["seed"]) == ("test", 0) for part in scores.values())
-    assert [row["speakers"] for row in rows["paper"].values()] == [5, 2, 3]
-    assert [row["count"] for row in rows["clean"].values()] == [3, 1, 1]
+    assert [rows["paper"][name]["speakers"] for name in ("all", "speech", "more")] == [5, 2, 3]
+    assert [row["count"] for row in rows["clean"].values()] == [3, 3, 3, 3, 1, 1]
     assert list(rows["clean"]["all"]["by_overlap"]) == [">75 %"]
     listed = [json.loads(line) for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
     kept = [row for row in listed if LEFT_OUT not in row["speakers"]]
@@ -145,6 +158,44 @@ def test_scores_of_known_tracks(benchmark, tiny_model, monkeypatch):
     assert lost["track_si_sdr"] == pytest.approx(20, abs=0.2)
     assert lost["other_track_below"] == LIMIT_DB
     assert found(trials.nobody, noise[:0], noise, 0) == {"share_count_right": 1}
+
+
+def test_rows_of_pairs_beside_all_and_controls(benchmark):
+    quality, trials = benchmark("quality"), benchmark("trials")
+    women, men = ["af_one", "bf_two", "reader"], ["am_one", "bm_two"]
+    people = [Recording(name, f"{name}.wav", Path(), 1.0) for name in women]
+    people += [Recording(name, f"{name}.wav", Path(), 1.0) for name in men]
+    people += [Recording("said", "said.wav", Path(), 1.0, gender="m"), Recording("x", "x.wav", Path(), 1.0)]
+    pairs = {("af_one", "bf_two"): 1.0, ("am_one", "said"): 2.0, ("af_one", "am_one"): 3.0, ("reader", "bf_two"): 4.0}
+    pairs |= {("x", "af_one"): 5.0, ("am_one", "am_one"): 6.0}
+    controls = {name: {"si_sdri": 0.0} for name in trials.CONTROLS}
+    results = [trials.Result(0.5, pair, {"si_sdri": value}, controls) for pair, value in pairs.items()]
+    options = argparse.Namespace(genders={"reader": "f"})
+    rows = quality.with_rows_beside("all", results, Corpus(tuple(people)), options, quality.averages)
+    found = {name: (row["count"], row["si_sdri"]["mean"]) for name, row in rows.items()}
+    assert found == {
+        "all": (6, 3.5),
+        "of two speakers": (5, 3.0),
+        "two women": (2, 2.5),
+        "two men": (1, 2.0),
+        "mixture on both": (6, 0),
+        "mixture + silence": (6, 0),
+    }
+    assert "of two speakers" not in quality.with_rows_beside(
+        "all", results[:5], Corpus(tuple(people)), options, quality.averages
+    )
+
+
+def test_controls_are_no_separations(benchmark):
+    trials = benchmark("trials")
+    sources = np.random.default_rng(0).normal(0, [[0.1], [0.2]], (2, RATE)).astype(np.float32)
+    noise, plan = 0 * sources[0], Plan(sample_rate=RATE, n_samples=RATE, talkers=())
+    drawn = Mixture(sources.sum(0), sources, noise, sources, noise, plan)
+    for name, overlooked, own in (("mixture on both", 0, 0), ("mixture + silence", 0.5, 0.5)):
+        tracks = trials.CONTROLS[name](drawn.mixture)
+        found = trials.pair_scores(drawn, tracks)
+        assert (found["si_sdri"], found["share_overlooked"], found["share_made_worse"]) == (0, overlooked, 0)
+        assert trials.share_on_own_track(drawn, tracks)["share_on_own_track"] == own
 
 
 def test_figures_of_many_recordings(benchmark):
