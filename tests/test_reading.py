@@ -66,9 +66,9 @@ def test_every_file_that_a_command_reads(tmp_path, corpora, deep, name, command)
     one_line_error(done, str(path), "nested more than 100 deep")
 
 
-def test_changes_on_the_command_line(tmp_path, deep):
+def test_changes_on_the_command_line(tmp_path, corpora, deep):
     (tmp_path / "recipe.yaml").write_text("{}")
-    done = run_here("train", tmp_path / "recipe.yaml", f"training.batch_size={deep}")
+    done = run_here("train", tmp_path / "recipe.yaml", "--speech", corpora[0], f"training.batch_size={deep}")
     assert done.returncode == 1
     one_line_error(done, "training.batch_size: the value is no YAML: nested more than 100 deep")
 

@@ -55,6 +55,11 @@ def train(
     >>> train("recipes/default.yaml", "runs/mine", speech="my/speech", noise="my/noise")  # doctest: +SKIP
     """
     with extra("train"):
+        from unbabble.training.early import check_early
+
+        if recipe is not None:
+            check_early(Path(recipe), _paths(speech), changes=changes)
+
         from unbabble.training.checkpoint import recipe_of_run
         from unbabble.training.config import read_recipe, with_changes, with_data
         from unbabble.training.fit import train as train_by

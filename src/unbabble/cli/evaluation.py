@@ -34,14 +34,23 @@ def evaluate(
     screen = Screen(quiet)
     with extra("evaluate"):
         from unbabble.evaluation.bins import read_edges
+        from unbabble.inference.model_folder import open_model
+        from unbabble.sets.read import read_set
+
+        open_model(model)  # and what else may be wrong is told before PyTorch is loaded, which takes seconds
+        mixtures = read_set(dataset, mixture=mixture)
+        try:
+            edges = read_edges(bins)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
         from unbabble.evaluation.evaluate import evaluate as evaluate_on
         from unbabble.evaluation.metrics import METRICS, installed, read_names
         from unbabble.evaluation.report import write_report
         from unbabble.evaluation.text import markdown
-        from unbabble.sets.read import read_set
 
         try:
-            edges, asked = read_edges(bins), None if metrics is None else read_names(metrics)
+            asked = None if metrics is None else read_names(metrics)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         chosen = installed(asked)
@@ -50,7 +59,7 @@ def evaluate(
             screen.notice(f'left out: {missing}; for them pip install "unbabble[metrics]"')
         found = evaluate_on(
             model,
-            read_set(dataset, mixture=mixture),
+            mixtures,
             out,
             name=dataset.absolute().name,
             metrics=chosen,

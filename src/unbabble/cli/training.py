@@ -44,6 +44,13 @@ def train(
 ) -> None:
     """Train a separator, or a diarizer, by a recipe; ends with a model folder."""
     with extra("train"):
+        from unbabble.training.early import check_early, recipe_values
+
+        if resume is not None:
+            recipe_values(resume)
+        elif arguments:
+            check_early(Path(arguments[0]), speech, start, arguments[1:])
+
         from unbabble.training.fit import train as train_by
 
         keep_freed_memory()
@@ -71,6 +78,10 @@ def compare(
     """
     screen = Screen(quiet)
     with extra("compare"):
+        from unbabble.base.config import read_yaml
+
+        read_yaml(comparison)  # where there is none, that is told before PyTorch is loaded
+
         from unbabble.experiments.compare import compare as compare_all
         from unbabble.experiments.compare import read_comparison, tabulate
 
@@ -100,6 +111,10 @@ def export(
 ) -> None:
     """Make a model folder from the best checkpoint of a run."""
     with extra("export"):
+        from unbabble.training.early import recipe_values
+
+        recipe_values(run)  # where there are none, that is told before PyTorch is loaded
+
         from unbabble.training.fit import export_run
 
         print(export_run(run, out))
@@ -111,6 +126,10 @@ def quantize(
 ) -> None:
     """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits."""
     with extra("quantize"):
+        from unbabble.inference.model_folder import open_model
+
+        open_model(model)  # what is wrong with it is told before much is loaded
+
         from unbabble.training.quantize import quantize_model
 
         print(quantize_model(model, out))

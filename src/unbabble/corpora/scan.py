@@ -1,5 +1,6 @@
 """Folders and manifests into a corpus: who says what, and for how long."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,15 @@ def scan_corpora(
     return Corpora(spoken.corpus, noisy.corpus, spoken.unreadable + noisy.unreadable)
 
 
+def check_sources(sources: Sequence[Path]) -> None:
+    """Raise CorpusError where there are no places to scan, or one of them is missing."""
+    if not sources:
+        raise CorpusError("no source given: no recordings; expected folders or manifests of recordings")
+    for source in sources:
+        if not os.path.exists(source):
+            raise CorpusError(f"{source}: no such folder; expected a corpus folder, or a manifest (.csv, .jsonl)")
+
+
 def scan(
     sources: Sequence[Path],
     kind: Kind,
@@ -68,6 +78,7 @@ def scan(
     OutputError
         Where the cache cannot be written.
     """
+    check_sources(sources)
     listed: list[tuple[int, Recording]] = []
     found: list[tuple[int, Found]] = []
     for number, source in enumerate((path.absolute() for path in sources), start=1):
@@ -83,7 +94,7 @@ def scan(
     ]
     if not recordings:
         reason = f"none of {len(unreadable)} files can be read: {unreadable[0]}" if unreadable else "no recordings"
-        places = ", ".join(str(source) for source in sources) or "no source given"
+        places = ", ".join(str(source) for source in sources)
         raise CorpusError(f"{places}: {reason}; expected folders or manifests of recordings")
     corpus = Corpus(_with_own_keys(recordings))
     if kind == "speech":

@@ -15,7 +15,7 @@ from unbabble.base.parallel import in_parallel
 from unbabble.errors import OutputError, UnbabbleError
 from unbabble.files.finding import Job, check_places
 from unbabble.files.naming import SIDECAR, Place
-from unbabble.files.one import Outcome, separate_one
+from unbabble.files.one import Outcome, named_errors, opened, separate_one
 from unbabble.files.options import Options
 from unbabble.files.results import earlier_result, recover, unfinished
 from unbabble.inference.engine import usable_cores
@@ -71,7 +71,10 @@ def _settled(
     try:
         for stage in stages:
             recover(stage, job.place)
-        if options.force or (job.source is not None and not os.path.exists(job.source)):
+        if job.source is not None and not os.path.exists(job.source):
+            with named_errors(job), opened(job, options):  # says what is wrong, before a model is loaded
+                return None
+        if options.force:
             return None
         decided = job.decided(options, model, diarizer)
         earlier = earlier_result(job.place, decided, _planned(job.place, options, model))

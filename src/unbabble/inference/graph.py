@@ -4,13 +4,15 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from unbabble.errors import ModelError
+
+if TYPE_CHECKING:  # loaded with the first graph, since it takes a while
+    from onnxruntime import RunOptions
 
 Array = NDArray[np.float32]
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class Graph:
         self._check("inputs", self._session.get_inputs(), inputs)
         self._check("outputs", self._session.get_outputs(), outputs)
 
-    def __call__(self, arrays: dict[str, Array], options: onnxruntime.RunOptions | None = None) -> tuple[Array, ...]:
+    def __call__(self, arrays: dict[str, Array], options: "RunOptions | None" = None) -> tuple[Array, ...]:
         """Run the graph.
 
         Parameters
@@ -83,6 +85,8 @@ class Graph:
         return tuple(results)
 
     def _load(self) -> None:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only: errors come as exceptions
         options.intra_op_num_threads = 1
@@ -108,8 +112,10 @@ class Graph:
 class Run(Generic[T]):
     """Work with graphs that goes on beside, on a thread of ``workers``, until it is done or stopped."""
 
-    def __init__(self, workers: ThreadPoolExecutor, work: Callable[[onnxruntime.RunOptions], T]) -> None:
-        self._options = onnxruntime.RunOptions()
+    def __init__(self, workers: ThreadPoolExecutor, work: "Callable[[RunOptions], T]") -> None:
+        from onnxruntime import RunOptions
+
+        self._options = RunOptions()
         self._options.log_severity_level = 4  # being stopped is no error
         self._future = workers.submit(work, self._options)
 
@@ -127,7 +133,7 @@ class Run(Generic[T]):
         self._options.terminate = True
 
 
-def interruptible(work: Callable[[onnxruntime.RunOptions], T]) -> T:
+def interruptible(work: "Callable[[RunOptions], T]") -> T:
     """What ``work`` gives: on this thread, ONNX Runtime would keep Ctrl-C waiting until it is done."""
     with ThreadPoolExecutor(1, thread_name_prefix="unbabble") as worker:
         return Run(worker, work).result()

@@ -14,13 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from unbabble.base.config import dump_settings, read_yaml
+from unbabble.base.config import dump_settings
 from unbabble.base.output import write_whole, writing
 from unbabble.base.reading import from_json
 from unbabble.errors import TrainingError
 from unbabble.training.config import Recipe, parse_recipe
+from unbabble.training.early import RECIPE, recipe_values
 
-RECIPE = "recipe.yaml"
 START, BEST, LAST = "start.safetensors", "best.safetensors", "last.safetensors"
 TREE = "tree"  # key of the JSON in the safetensors header
 
@@ -52,10 +52,7 @@ def keep_recipe(recipe: Recipe, run: Path) -> None:
 
 def recipe_of_run(run: Path, kind: str = "separation") -> Recipe:
     """The recipe that a run was started with; kind: of one that says none. Raises TrainingError, RecipeError."""
-    path = run / RECIPE
-    if not path.is_file():
-        raise TrainingError(f"{run}: not a training run: it has no {RECIPE}")
-    return parse_recipe(read_yaml(path), str(path), kind)
+    return parse_recipe(recipe_values(run), str(run / RECIPE), kind)
 
 
 class SafetensorsIO(CheckpointIO):
