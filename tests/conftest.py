@@ -74,7 +74,7 @@ def exported(folder: Path, design=None) -> Path:
 def run(*args, **kwargs) -> subprocess.CompletedProcess:
     """The program, as a user starts it."""
     command = [sys.executable, "-m", "unbabble", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run(command, capture_output=True, text=True, **kwargs)
 
 
 def run_here(*args) -> subprocess.CompletedProcess:
@@ -115,7 +115,9 @@ def tiny_model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def oracle(tiny_model, tmp_path_factory) -> dict[str, Path]:
-    """Settings of a ``Separator`` that separates ``talk`` as it must be."""
+    """Settings of a ``Separator`` that separates the talkers of ``talkers.py`` as it must be."""
+    from oracle import make_diarizer, make_model  # needs PyTorch, as the model of which it is a copy
+
     folder = tmp_path_factory.mktemp("oracle")
     return {"model": make_model(tiny_model, folder / "model"), "diarizer": make_diarizer(folder / "diarizer")}
 

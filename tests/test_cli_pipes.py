@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import RATE, one_line_error, run_here, tone
-from oracle import assert_separated, talk
+from talkers import assert_separated, talk
 
 MIXTURE = talk(RATE).sum(0)
 
@@ -23,7 +23,7 @@ def command(*arguments) -> list[str]:
 
 def piped(*arguments, given: bytes = b"") -> subprocess.CompletedProcess:
     """The program with bytes for standard input; its standard output is bytes as well."""
-    done = subprocess.run(command(*arguments), input=given, capture_output=True, timeout=120)
+    done = subprocess.run(command(*arguments), input=given, capture_output=True)
     done.stderr = done.stderr.decode()
     return done
 

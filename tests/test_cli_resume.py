@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import RATE, REPO, run, run_here
-from oracle import assert_separated, talk
+from talkers import assert_separated, talk
 
 COUNT, SECONDS = 5, 60
 

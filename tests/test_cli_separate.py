@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import RATE, REPO, one_line_error, run_here, tone
-from oracle import assert_separated, talk
+from talkers import assert_separated, talk
 
 from unbabble.inference.separator import Stream
 from unbabble.tracking.activity import Turn

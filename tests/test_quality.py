@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import RATE, REPO
-from oracle import assert_separated, talk
+from talkers import assert_separated, talk
 
 from unbabble import Separator
 from unbabble.corpora.corpus import Corpus, Recording

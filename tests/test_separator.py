@@ -10,7 +10,7 @@ import torch
 from conftest import RATE, REPO, speech, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import TURNS_S, assert_separated, talk
+from talkers import TURNS_S, assert_separated, talk
 
 from unbabble import Separator
 from unbabble.errors import AudioError, ModelError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import assert_separated, talk
+from talkers import assert_separated, talk
 
 from unbabble import Separator
 from unbabble.errors import AudioError
