@@ -27,7 +27,6 @@ settings.load_profile("unhurried")
 HAS_TORCH = find_spec("torch") is not None
 if HAS_TORCH:
     import torch
-    from oracle import make_diarizer, make_model
 
     from unbabble.networks.blocks.dual_path import DualPathConfig
     from unbabble.networks.front_ends.tasnet import TasNetConfig
