@@ -60,7 +60,7 @@ from unbabble.evaluation.summary import CONFIDENCE
 from unbabble.inference.engine import usable_cores
 from unbabble.inference.model_folder import CARD, ModelFolder, open_model
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import CodecRecipe, MixtureRecipe, Overlap, SharedRecipe, TelephoneRecipe, read_mixtures
+from unbabble.mixing.recipe import CodecRecipe, MixtureRecipe, Overlap, TelephoneRecipe, WeightedRecipe, read_mixtures
 from unbabble.sets.simulate import listed_plans
 from unbabble.tracking.diarizer import GRAPH, open_diarizer
 
@@ -73,8 +73,8 @@ CLEAN = replace(QUIET, timeline=Overlap(ratios=((1.0, 1.0),)))
 CODED = {
     "as they are": PAPER,
     "telephone": replace(PAPER, telephone=TelephoneRecipe(1.0)),
-    "MP3, 32 kbit/s": replace(PAPER, codec=CodecRecipe(mp3_share=1.0, mp3_kbps=(32.0, 32.0))),
-    "Opus, 16 kbit/s": replace(PAPER, codec=CodecRecipe(opus_share=1.0, opus_kbps=(16.0, 16.0))),
+    "MP3, 32 kbit/s": replace(PAPER, codec=CodecRecipe(mp3_probability=1.0, mp3_kbps=(32.0, 32.0))),
+    "Opus, 16 kbit/s": replace(PAPER, codec=CodecRecipe(opus_probability=1.0, opus_kbps=(16.0, 16.0))),
 }
 ABOUT = (
     f"Means over recordings with {CONFIDENCE} % bootstrap intervals. dB: si_sdr, si_sdri of the tracks, separated as "
@@ -279,7 +279,7 @@ def results_of(
 def mixer_of(recipe: MixtureRecipe, speech: Sequence[Path], options: Options) -> Mixer:
     heard = in_split(scan_corpora(speech, options.noise or [], options.cache), options)
     audio = DecodedAudio(recipe.sample_rate, options.cache)
-    return Mixer(heard.speech, heard.noise, (SharedRecipe(1.0, recipe),), audio, options.seed)
+    return Mixer(heard.speech, heard.noise, (WeightedRecipe(1.0, recipe),), audio, options.seed)
 
 
 def in_split(everything: Corpora, options: Options) -> Corpora:

@@ -31,13 +31,13 @@ from unbabble.corpora.scan import scan_corpora
 from unbabble.inference.conditioning import high_passed
 from unbabble.inference.windows import Known, LongSeparation, Pending, Stitches
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import Conversation, MixtureRecipe, SharedRecipe
+from unbabble.mixing.recipe import Conversation, MixtureRecipe, WeightedRecipe
 from unbabble.mixing.render import Mixture
 from unbabble.tracking.activity import FRAME_S, Turn, speech_frames, turns_of
 from unbabble.tracking.permutations import best_permutation
 from unbabble.tracking.stitch import Stitcher
 
-TALK = Conversation(long_pause_share=0.05, long_pause_s=(5.0, 60.0))
+TALK = Conversation(long_pause_probability=0.05, long_pause_s=(5.0, 60.0))
 BLOCK_S = 0.24  # six frames
 Separate = Callable[[np.ndarray], Pending]  # of a window (1, samples)
 
@@ -111,7 +111,7 @@ def conversations(minutes: float, options: argparse.Namespace) -> Mixer:
     if not options.noise:
         recipe = replace(recipe, noise_snr_db=None, room=None)
     audio = DecodedAudio(recipe.sample_rate, options.cache)
-    return Mixer(heard.speech, heard.noise, (SharedRecipe(1.0, recipe),), audio, options.seed)
+    return Mixer(heard.speech, heard.noise, (WeightedRecipe(1.0, recipe),), audio, options.seed)
 
 
 def oracle(drawn: Mixture, seed: int, step: int) -> Separate:

@@ -22,7 +22,7 @@ from unbabble.training.config import read_recipe, with_changes
 def comparison_file(tmp_path_factory):
     """Three designs of the smoke recipe and one of another width, trained for a moment."""
     path = tmp_path_factory.mktemp("comparison") / "few.yaml"
-    changes = ["training.max_epochs=1", "training.epoch_size=4", "training.valid_size=2", "mixtures.1.share=0.001"]
+    changes = ["training.max_epochs=1", "training.epoch_size=4", "training.valid_size=2", "mixtures.1.weight=0.001"]
     few = {
         "recipe": str(REPO / "recipes" / "smoke.yaml"),
         "changes": [*changes, "data.rooms=2"],

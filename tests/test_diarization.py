@@ -32,11 +32,12 @@ RECIPE = """
 kind: diarization
 data: {valid_speakers: 0, workers: 0}
 mixtures:
-  - share: 1
+  - weight: 1
     recipe:
       {sample_rate: 8000, duration_s: 5.0, noise_snr_db: null, room: null,
        timeline:
-         {kind: conversation, turn_s: [1.0, 2.5], pause_s: [0.2, 0.5], overlap_share: 0.6, overlap_s: [0.4, 1.0]}}
+         {kind: conversation, turn_s: [1.0, 2.5], pause_s: [0.2, 0.5],
+          overlap_probability: 0.6, overlap_s: [0.4, 1.0]}}
 network: {channels: 16, dilations: [1, 2], embedding: 8, bands: 20}
 training: {max_epochs: 2, batch_size: 4, epoch_size: 8, valid_size: 4, checkpoint_minutes: 0, learning_rate: 0.01}
 """

@@ -23,14 +23,14 @@ from unbabble.errors import CorpusError, ModelError, OutputError
 from unbabble.evaluation.evaluate import Evaluator, evaluate
 from unbabble.evaluation.metrics import score
 from unbabble.evaluation.report import WORST, write_report
-from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
+from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe
 from unbabble.networks.network import SisoOnlyDesign
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
 
 COUNT = 8
-QUICK = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0)),)
-MIXED = (SharedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, noise_snr_db=None, n_speakers=(1, 3))),)
+QUICK = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0)),)
+MIXED = (WeightedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, noise_snr_db=None, n_speakers=(1, 3))),)
 
 
 @pytest.fixture(scope="module")

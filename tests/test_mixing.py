@@ -17,7 +17,7 @@ from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.plan import Plan
-from unbabble.mixing.recipe import Conversation, LowPassRecipe, MixtureRecipe, Overlap, RoomRecipe, SharedRecipe
+from unbabble.mixing.recipe import Conversation, LowPassRecipe, MixtureRecipe, Overlap, RoomRecipe, WeightedRecipe
 from unbabble.mixing.recipe import WholeUtterances as Whole
 from unbabble.mixing.rooms import EARLY_S
 from unbabble.mixing.signals import rms
@@ -26,7 +26,7 @@ from unbabble.mixing.timeline import conversation, overlap_ratio, overlapping
 
 def mixer(corpora, seed=0, **recipe) -> Mixer:
     heard = scan_corpora([corpora[0]], [corpora[1]])
-    parts = (SharedRecipe(1.0, MixtureRecipe(**{"duration_s": 1.5, **recipe})),)
+    parts = (WeightedRecipe(1.0, MixtureRecipe(**{"duration_s": 1.5, **recipe})),)
     return Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE), seed)
 
 
@@ -76,8 +76,8 @@ def test_overlap_ratio_of_known_spans(spans, ratio):
     st.builds(
         Conversation,
         pause_s=st.sampled_from([(0.0, 0.0), (0.0, 2.0), (5.0, 60.0)]),
-        overlap_share=st.floats(0, 1),
-        backchannel_share=st.floats(0, 1),
+        overlap_probability=st.floats(0, 1),
+        backchannel_probability=st.floats(0, 1),
     ),
 )
 def test_conversations_are_turns_of_one_talker_each(seed, n_speakers, duration_s, recipe):
@@ -91,7 +91,9 @@ def test_conversations_are_turns_of_one_talker_each(seed, n_speakers, duration_s
 
 
 def test_a_long_conversation_has_pauses_interruptions_and_backchannels():
-    recipe = Conversation(turn_s=(2.0, 4.0), pause_s=(0.5, 30.0), overlap_share=0.4, backchannel_share=0.5)
+    recipe = Conversation(
+        turn_s=(2.0, 4.0), pause_s=(0.5, 30.0), overlap_probability=0.4, backchannel_probability=0.5
+    )
     spans = conversation(recipe, 600 * 100, 2, 100, np.random.default_rng(1))
     everything = sorted(span for one in spans for span in one)
     ends = np.maximum.accumulate([stop for _, stop in everything])
@@ -100,7 +102,7 @@ def test_a_long_conversation_has_pauses_interruptions_and_backchannels():
     assert (gaps < 0).sum() > 5
     assert any(stop - start <= 100 for start, stop in everything)
     assert 0 < overlap_ratio(spans) < 0.5
-    quiet = dataclasses.replace(recipe, overlap_share=0.0, backchannel_share=0.0)
+    quiet = dataclasses.replace(recipe, overlap_probability=0.0, backchannel_probability=0.0)
     assert overlap_ratio(conversation(quiet, 600 * 100, 2, 100, np.random.default_rng(1))) == 0
 
 
@@ -203,7 +205,7 @@ def test_speed_changes_the_length_of_what_is_heard(tmp_path):
         soundfile.write(tmp_path / speaker / "0.wav", wave, RATE)
     heard = scan_corpora([tmp_path], [])
     recipe = MixtureRecipe(duration_s=2.0, timeline=Overlap(ratios=((1.0, 1.0),)), speed=(0.9, 1.1), **DRY)
-    made = Mixer(heard.speech, None, (SharedRecipe(1.0, recipe),), DecodedAudio(RATE))(0)
+    made = Mixer(heard.speech, None, (WeightedRecipe(1.0, recipe),), DecodedAudio(RATE))(0)
     for talker, source in zip(made.plan.talkers, made.sources, strict=True):
         assert talker.speed != 1
         heard_hz = np.argmax(np.abs(np.fft.rfft(source * np.hanning(source.size)))) / 2.0
@@ -218,13 +220,13 @@ def test_mixtures_come_at_the_rate_asked_for_whatever_the_files_have(tmp_path, r
         soundfile.write(tmp_path / speaker / "0.wav", 0.1 * rng.standard_normal((3 * file_rate, 2)), file_rate)
     heard = scan_corpora([tmp_path], [])
     recipe = MixtureRecipe(sample_rate=rate, duration_s=1.0, **DRY)
-    made = Mixer(heard.speech, None, (SharedRecipe(1.0, recipe),), DecodedAudio(rate))(0)
+    made = Mixer(heard.speech, None, (WeightedRecipe(1.0, recipe),), DecodedAudio(rate))(0)
     assert made.sources.shape == (2, rate)
     assert (made.plan.sample_rate, made.plan.n_samples) == (rate, rate)
 
 
 def test_low_pass_removes_what_lies_above(corpora):
-    low_pass = LowPassRecipe(talker_share=1.0, cutoff_hz=(2000.0, 2000.0))
+    low_pass = LowPassRecipe(talker_probability=1.0, cutoff_hz=(2000.0, 2000.0))
     spectrum = np.abs(np.fft.rfft(mixer(corpora, low_pass=low_pass, **DRY)(0).mixture))
     hertz = np.fft.rfftfreq(int(1.5 * RATE), 1 / RATE)
     assert spectrum[hertz > 2600].max() < 0.02 * spectrum[hertz < 1800].max()
@@ -268,7 +270,7 @@ def test_a_recording_that_got_shorter_is_told(corpora):
 
 
 def test_a_corpus_that_cannot_serve_is_refused(corpora):
-    audio, paper = DecodedAudio(RATE), (SharedRecipe(1.0, MixtureRecipe()),)
+    audio, paper = DecodedAudio(RATE), (WeightedRecipe(1.0, MixtureRecipe()),)
     heard = scan_corpora([corpora[0]], [corpora[1]])
     with pytest.raises(CorpusError, match="need 2 speakers, but there is only ann"):
         Mixer(heard.speech.only(["ann"]), None, paper, audio)
@@ -281,7 +283,7 @@ def test_parts_of_the_mixtures_can_join_later(corpora):
     clean = MixtureRecipe(duration_s=1.0, **DRY)
     noisy = MixtureRecipe(duration_s=1.0, room=None)
     heard = scan_corpora([corpora[0]], [corpora[1]])
-    parts = (SharedRecipe(1.0, clean), SharedRecipe(9.0, noisy, first=20))
+    parts = (WeightedRecipe(1.0, clean), WeightedRecipe(9.0, noisy, first=20))
     draw = Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE)).draw
     noises = [draw(index).noise is not None for index in range(40)]
     assert not any(noises[:20])
@@ -292,7 +294,7 @@ def test_a_silent_speaker_is_named(tmp_path):
     for speaker in ("mute", "still"):
         (tmp_path / speaker).mkdir()
         soundfile.write(tmp_path / speaker / "0.wav", np.zeros(RATE), RATE)
-    parts = (SharedRecipe(1.0, MixtureRecipe(**DRY)),)
+    parts = (WeightedRecipe(1.0, MixtureRecipe(**DRY)),)
     with pytest.raises(CorpusError, match="only silence"):
         Mixer(scan_corpora([tmp_path], []).speech, None, parts, DecodedAudio(RATE))(0)
 
@@ -302,7 +304,7 @@ def test_a_speaker_with_one_short_file_is_heard_all_the_time(tmp_path, corpora):
         (tmp_path / speaker).mkdir()
         soundfile.write(tmp_path / speaker / "0.wav", 0.1 * np.random.default_rng(0).standard_normal(1000), RATE)
     heard = scan_corpora([tmp_path], [corpora[1]])
-    parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0, timeline=Overlap(ratios=((1.0, 1.0),)), room=None)),)
+    parts = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0, timeline=Overlap(ratios=((1.0, 1.0),)), room=None)),)
     made = Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE))(0)
     assert (np.abs(made.dry_sources).reshape(2, -1, 500).max(-1) > 0).all()
 
@@ -310,7 +312,7 @@ def test_a_speaker_with_one_short_file_is_heard_all_the_time(tmp_path, corpora):
 def test_a_noise_shorter_than_the_mixture_is_repeated(tmp_path, corpora):
     soundfile.write(tmp_path / "tick.wav", 0.1 * np.random.default_rng(0).standard_normal(2000), RATE)
     heard = scan_corpora([corpora[0]], [tmp_path])
-    parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None)),)
+    parts = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None)),)
     noise = Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE))(0).noise
     np.testing.assert_allclose(noise[:2000], noise[2000:4000], atol=1e-6)
     assert rms(noise[-2000:]) > 0

@@ -14,7 +14,7 @@ from test_mixing import mixer
 from unbabble.base.config import dump_settings, parse_settings
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
-from unbabble.errors import CorpusError, RecipeError
+from unbabble.errors import CorpusError, OutputError, RecipeError
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.codecs import coded
 from unbabble.mixing.mixer import Mixer
@@ -26,8 +26,9 @@ from unbabble.mixing.recipe import (
     MixtureRecipe,
     RoomRecipe,
     SameSpeakerRecipe,
-    SharedRecipe,
     TelephoneRecipe,
+    WeightedRecipe,
+    read_mixtures,
 )
 from unbabble.mixing.signals import band_pass, rms
 from unbabble.sets.preview import write_preview
@@ -37,9 +38,9 @@ from unbabble.training.device_mixing import DeviceMixer, ResponseTable
 
 CODECS = ("mp3", "opus")
 DRY = {"room": None, "noise_snr_db": None}
-TELEPHONE = TelephoneRecipe(share=1.0)
-CODED = CodecRecipe(mp3_share=0.5, opus_share=0.5)
-TWICE = SameSpeakerRecipe(share=1.0)
+TELEPHONE = TelephoneRecipe(probability=1.0)
+CODED = CodecRecipe(mp3_probability=0.5, opus_probability=0.5)
+TWICE = SameSpeakerRecipe(probability=1.0)
 LOW_PASS = LowPassRecipe(0.5, 0.5, (2500.0, 7500.0))
 AS_THEY_WERE = {  # speakers, where their excerpts begin, speeds, low pass (Hz), T60 (s), RMS of the mixture
     "paper": [
@@ -178,8 +179,8 @@ def test_a_codec_is_heard_in_the_mixture_alone(corpora):
 
 
 def test_shares_and_ranges_are_those_of_the_recipe(corpora):
-    codec = CodecRecipe(mp3_share=0.2, opus_share=0.4, mp3_kbps=(40.0, 50.0), opus_kbps=(12.0, 20.0))
-    draw = mixer(corpora, codec=codec, telephone=TelephoneRecipe(share=0.3), **DRY).draw
+    codec = CodecRecipe(mp3_probability=0.2, opus_probability=0.4, mp3_kbps=(40.0, 50.0), opus_kbps=(12.0, 20.0))
+    draw = mixer(corpora, codec=codec, telephone=TelephoneRecipe(probability=0.3), **DRY).draw
     plans = [draw(index) for index in range(400)]
     found = {name: [plan.codec.kbps for plan in plans if plan.codec and plan.codec.name == name] for name in CODECS}
     assert 50 < len(found["mp3"]) < 110
@@ -208,16 +209,16 @@ def test_one_speaker_at_two_speeds_is_two_talkers(corpora, speed):
 
 
 def test_some_mixtures_are_of_one_speaker_where_the_recipe_says_some(corpora):
-    draw = mixer(corpora, same_speaker=SameSpeakerRecipe(share=0.2), speed=(0.9, 1.1), **DRY).draw
+    draw = mixer(corpora, same_speaker=SameSpeakerRecipe(probability=0.2), speed=(0.9, 1.1), **DRY).draw
     count = sum(one.speaker == other.speaker for one, other in (draw(index).talkers for index in range(200)))
     assert 20 < count < 65
 
 
 def test_every_condition_is_replayed_from_a_list(corpora, tmp_path):
     recipe = MixtureRecipe(
-        duration_s=1.0, speed=(0.9, 1.1), telephone=TelephoneRecipe(share=0.5), codec=CODED, same_speaker=TWICE
+        duration_s=1.0, speed=(0.9, 1.1), telephone=TelephoneRecipe(probability=0.5), codec=CODED, same_speaker=TWICE
     )
-    simulate([corpora[0]], [corpora[1]], tmp_path / "set", (SharedRecipe(1.0, recipe),), count=4, jobs=2)
+    simulate([corpora[0]], [corpora[1]], tmp_path / "set", (WeightedRecipe(1.0, recipe),), count=4, jobs=2)
     listed = tmp_path / "set" / "manifest.jsonl"
     simulate([corpora[0]], [corpora[1]], tmp_path / "again", (), listed=listed)
     plans = [parse_settings(Plan, json.loads(line)["plan"], "") for line in listed.read_text().splitlines()]
@@ -242,8 +243,8 @@ def test_lists_of_before_these_conditions_are_read(corpora):
 def test_mixing_on_the_device_gives_coded_mixtures_but_for_their_level(corpora):
     heard, room = scan_corpora([corpora[0]], [corpora[1]]), RoomRecipe(length_m=(3, 4), t60_s=(0.1, 0.3))
     recipe = MixtureRecipe(duration_s=1.0, room=room, target="early", n_speakers=(0, 2))
-    half = CodecRecipe(mp3_share=0.3, opus_share=0.3)
-    parts = (SharedRecipe(1.0, dataclasses.replace(recipe, codec=half)),)
+    half = CodecRecipe(mp3_probability=0.3, opus_probability=0.3)
+    parts = (WeightedRecipe(1.0, dataclasses.replace(recipe, codec=half)),)
     rooms = Rooms(RATE, {room: make_bank(room, 3, 3, RATE, 0)})
     each = Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE), rooms=rooms)
     table, count = ResponseTable(rooms, ("early",)), 12
@@ -261,15 +262,18 @@ def test_mixing_on_the_device_gives_coded_mixtures_but_for_their_level(corpora):
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"codec": {"mp3_share": 0.6, "opus_share": 0.6}}, "more than 1 together"),
+        ({"codec": {"mp3_probability": 0.6, "opus_probability": 0.6}}, "more than 1 together"),
         ({"codec": {"opus_kbps": [6, 32]}}, "12 to 256 kbit/s"),
         ({"codec": {"mp3_kbps": [64, 320]}}, "12 to 256 kbit/s"),
         ({"codec": {"mp3_kbps": [64, 32]}}, "from low to high"),
         ({"telephone": {"band_hz": [3400, 300]}}, "from low to high"),
         ({"telephone": {"band_hz": [300, 300]}}, "nothing between its edges"),
-        ({"telephone": {"share": 2}}, "less than or equal to 1"),
-        ({"same_speaker": {"share": 0.1}}, "needs a range of speed"),
-        ({"same_speaker": {"share": 0.1, "speeds_apart": 0.3}, "speed": [0.9, 1.1]}, "as wide as its speeds_apart"),
+        ({"telephone": {"probability": 2}}, "less than or equal to 1"),
+        ({"same_speaker": {"probability": 0.1}}, "needs a range of speed"),
+        (
+            {"same_speaker": {"probability": 0.1, "speeds_apart": 0.3}, "speed": [0.9, 1.1]},
+            "as wide as its speeds_apart",
+        ),
     ],
 )
 def test_a_wrong_condition_is_explained(values, told):
@@ -292,8 +296,50 @@ def test_a_wrong_plan_is_explained(values, told):
         parse_settings(Plan, {"sample_rate": RATE, "n_samples": RATE, "talkers": [], **values}, "a list")
 
 
+OLD_KEYS = """
+- share: 3
+  recipe:
+    timeline: {kind: conversation, long_pause_share: 0.1, overlap_share: 0.4, backchannel_share: 0.3}
+    speed: [0.9, 1.1]
+    low_pass: {talker_share: 0.1, mixture_share: 0.2}
+    telephone: {share: 0.5}
+    codec: {mp3_share: 0.3, opus_share: 0.4}
+    same_speaker: {share: 0.6}
+"""
+
+
+def test_recipes_with_the_keys_of_before_are_read(tmp_path):
+    new = OLD_KEYS.replace("- share", "- weight").replace("share", "probability")
+    read = []
+    for name, text in (("old.yaml", OLD_KEYS), ("new.yaml", new)):
+        (tmp_path / name).write_text("mixtures:" + text)
+        read.append(read_mixtures(tmp_path / name))
+    assert read[0] == read[1]
+    assert read[0][0].weight == 3
+    assert read[0][0].recipe.timeline.backchannel_probability == 0.3
+
+
+def test_of_the_old_key_and_the_new_one_the_last_counts():
+    """Changes on the command line come last, and so do keys after those of an anchor."""
+    assert parse_settings(TelephoneRecipe, {"probability": 0.1, "share": 0.2}, "").probability == 0.2
+    assert parse_settings(TelephoneRecipe, {"share": 0.1, "probability": 0.2}, "").probability == 0.2
+
+
+def test_a_set_made_with_the_keys_of_before_can_be_gone_on_with(corpora, tmp_path):
+    parts = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None, telephone=TELEPHONE)),)
+    simulate([corpora[0]], [corpora[1]], tmp_path, parts, count=1)
+    origin = tmp_path / "origin.json"
+    values = json.loads(origin.read_text().replace('"weight"', '"share"').replace('probability"', 'share"'))
+    del values["mixtures"][0]["recipe"]["noise_minutes_power"]  # did not exist
+    origin.write_text(json.dumps(values))
+    simulate([corpora[0]], [corpora[1]], tmp_path, parts, count=2)
+    assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(OutputError, match="holds mixtures by another recipe"):
+        simulate([corpora[0]], [corpora[1]], tmp_path, (dataclasses.replace(parts[0], weight=2.0),), count=2)
+
+
 def test_the_page_says_band_and_codec(corpora, tmp_path):
-    draw = mixer(corpora, telephone=TELEPHONE, codec=CodecRecipe(mp3_share=1.0, mp3_kbps=(32.0, 32.0)), **DRY)
+    draw = mixer(corpora, telephone=TELEPHONE, codec=CodecRecipe(mp3_probability=1.0, mp3_kbps=(32.0, 32.0)), **DRY)
     write_preview([("heard", draw(0))], tmp_path / "preview.html", "Mixtures")
     page = (tmp_path / "preview.html").read_text(encoding="utf-8")
     assert "300 to 3400 Hz, of everything" in page

@@ -19,7 +19,7 @@ from unbabble.evaluation.metrics import LIMIT_DB
 from unbabble.inference.conditioning import high_passed
 from unbabble.inference.model_folder import open_model
 from unbabble.mixing.plan import Plan
-from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
+from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe
 from unbabble.mixing.render import Mixture
 from unbabble.sets.simulate import simulate
 
@@ -40,7 +40,7 @@ def inputs(corpora, tmp_path) -> list:
     for folder in corpora[0].iterdir():
         shutil.copytree(folder, more / f"{folder.name}2")
     splits.write_text(json.dumps({"test": {"all": ["ann", "bob", "ann2", "bob2", "cyd2", "hum", "rain"]}}))
-    quick = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0)),)
+    quick = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", quick, count=5)
     genders = tmp_path / "genders.json"
     genders.write_text(json.dumps({"ann": "f", "bob": "f", "ann2": "f", "bob2": "f", "cyd2": "f"}))

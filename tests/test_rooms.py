@@ -13,7 +13,7 @@ from scipy.stats import linregress
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import Rooms, make_bank, read_bank, rooms_of_bank
 from unbabble.mixing.plan import Room
-from unbabble.mixing.recipe import MixtureRecipe, RoomRecipe, SharedRecipe, paper_mixtures
+from unbabble.mixing.recipe import MixtureRecipe, RoomRecipe, WeightedRecipe, paper_mixtures
 from unbabble.mixing.rooms import direct_responses, draw_room, impulse_responses, lowest_t60_s
 
 SMALL = RoomRecipe(length_m=(3, 4), width_m=(3, 4), t60_s=(0.1, 0.15))
@@ -126,7 +126,7 @@ def test_a_bank_made_for_something_else_is_refused(tmp_path):
     with pytest.raises(CorpusError, match=r"ranges .* sample rate 8000, not 16000.*2 sources a room, not 3"):
         rooms_of_bank(paper_mixtures(), path)
     with pytest.raises(CorpusError, match="the mixtures have 0"):
-        rooms_of_bank((SharedRecipe(1.0, MixtureRecipe(room=None)),), path)
+        rooms_of_bank((WeightedRecipe(1.0, MixtureRecipe(room=None)),), path)
     (tmp_path / "text.npz").write_text("words")
     with pytest.raises(CorpusError, match="not a bank of rooms"):
         read_bank(tmp_path / "text.npz")

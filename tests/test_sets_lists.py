@@ -10,7 +10,7 @@ from conftest import RATE, one_line_error, run_here
 
 from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError
-from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
+from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe
 from unbabble.mixing.signals import rms
 from unbabble.sets.lists import read_list
 from unbabble.sets.simulate import simulate
@@ -82,7 +82,7 @@ def test_the_authors_fields_mean_what_their_generator_makes_of_them(libri):
 
 
 def test_a_set_can_be_made_again_from_its_own_manifest(corpora, tmp_path):
-    parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0, speed=(0.9, 1.1))),)
+    parts = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0, speed=(0.9, 1.1))),)
     speech, noise = [corpora[0]], [corpora[1]]
     simulate(speech, noise, tmp_path / "one", parts, count=4, seed=3)
     simulate(speech, noise, tmp_path / "again", parts, listed=tmp_path / "one" / "manifest.jsonl")

@@ -20,12 +20,12 @@ from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import OutputError
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe, paper_mixtures
+from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe, paper_mixtures
 from unbabble.sets import write
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
 
-QUICK = (SharedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, n_speakers=(1, 3))),)
+QUICK = (WeightedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, n_speakers=(1, 3))),)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def rows_of(folder: Path) -> list[dict]:
 @pytest.fixture
 def quick_recipe(tmp_path):
     path = tmp_path / "quick.yaml"
-    parts = [{"share": 1, "recipe": {"duration_s": 0.5, "room": None, "n_speakers": [1, 3]}}]
+    parts = [{"weight": 1, "recipe": {"duration_s": 0.5, "room": None, "n_speakers": [1, 3]}}]
     path.write_text(yaml.safe_dump({"mixtures": parts}))
     return path
 
@@ -146,6 +146,14 @@ def test_more_can_be_added_but_nothing_of_another_kind(corpora, tmp_path):
         simulate([corpora[0]], [corpora[1]], tmp_path / "other", QUICK, count=3)
 
 
+@pytest.mark.parametrize("text", ["", "[" * 200 + "]" * 200])
+def test_facts_that_are_none_are_told(corpora, tmp_path, text):
+    simulate([corpora[0]], [corpora[1]], tmp_path, QUICK, count=2)
+    (tmp_path / "000001" / "facts.json").write_text(text)
+    with pytest.raises(OutputError, match=r"000001/facts\.json: not the facts of a mixture .*; remove the folder"):
+        simulate([corpora[0]], [corpora[1]], tmp_path, QUICK, count=2)
+
+
 def test_what_the_disk_cannot_hold_is_not_begun(corpora, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(write.shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
@@ -184,7 +192,7 @@ def test_a_corpus_and_rooms_can_be_made_first(corpora, tmp_path, quick_recipe):
     speech, out = tmp_path / "speech.jsonl", tmp_path / "out"
     done = run_here("corpus", corpora[0], "--out", speech)
     assert done.stdout.strip() == f"{speech}: 3 speakers, 6 recordings, 0.0 h"
-    parts = [{"share": 1, "recipe": {"duration_s": 0.5, "room": {"length_m": [3, 4], "t60_s": [0.1, 0.2]}}}]
+    parts = [{"weight": 1, "recipe": {"duration_s": 0.5, "room": {"length_m": [3, 4], "t60_s": [0.1, 0.2]}}}]
     (tmp_path / "roomy.yaml").write_text(yaml.safe_dump({"mixtures": parts}))
     rooms = ["--recipe", tmp_path / "roomy.yaml"]
     assert run_here("rooms", *rooms, "--count", 4, "--out", tmp_path / "rooms.npz").returncode == 0

@@ -26,7 +26,7 @@ from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.inference.model_folder import open_model
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import Overlap, SharedRecipe
+from unbabble.mixing.recipe import Overlap, WeightedRecipe
 from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
 from unbabble.training.callbacks import LastCheckpoint
 from unbabble.training.checkpoint import read_checkpoint, read_weights, recipe_of_run, write_checkpoint
@@ -68,7 +68,7 @@ def test_a_run_ends_with_a_model_that_separates(run):
 @pytest.mark.parametrize("design", [MixedDesign(0, 1), MixedDesign(1, 0), SisoOnlyDesign(1, 1)])
 def test_every_design_trains_for_any_number_of_talkers(corpora, tmp_path, design):
     recipe = with_data(short_recipe(max_epochs=1), [corpora[0]], [], None)
-    three = SharedRecipe(1.0, dataclasses.replace(recipe.mixtures[0].recipe, n_speakers=3))
+    three = WeightedRecipe(1.0, dataclasses.replace(recipe.mixtures[0].recipe, n_speakers=3))
     network = dataclasses.replace(recipe.network, design=design, n_sources=3)
     model = train(dataclasses.replace(recipe, mixtures=(three,), network=network), tmp_path / "run")
     assert Separator(model)(tone(0.5), 16000).shape == (3, 8000)
@@ -142,7 +142,7 @@ def test_a_step_whose_gradient_is_no_number_changes_nothing_and_ten_in_a_row_end
 def test_bins_without_validation_mixtures_are_named_once(tmp_path, capsys):
     recipe = short_recipe(log_steps=1)
     alike = dataclasses.replace(recipe.mixtures[0].recipe, timeline=Overlap(ratios=((0.3, 0.4),)))
-    train(dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, alike),)), tmp_path / "run")
+    train(dataclasses.replace(recipe, mixtures=(WeightedRecipe(1.0, alike),)), tmp_path / "run")
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("no validation mixture has an overlap of <25 %, 50-75 %, >75 %: nothing is measured there") == 1
     assert re.search(r"epoch 2: .* waiting for data \d+\.\d% of the time", told)
@@ -182,7 +182,7 @@ def test_a_run_can_be_changed_and_resumed_from_the_command_line(run, tmp_path):
     [
         ("training.epochs=2", "training.epochs is not a key that anything reads"),
         ("trainin.max_epochs=2", "trainin.max_epochs is not a key that anything reads"),
-        ("mixtures.7.share=2", "mixtures.7.share is not a key that anything reads"),
+        ("mixtures.7.weight=2", "mixtures.7.weight is not a key that anything reads"),
         ("training.max_epochs=many", "training.max_epochs: Input should be a valid integer"),
         ("training.max_epochs={", "the value is no YAML"),
         ("more", "expected key=value"),
@@ -195,9 +195,9 @@ def test_a_wrong_change_is_told(change, told):
 
 def test_changes_reach_any_depth():
     changed = with_changes(
-        short_recipe(), ["mixtures.0.share=2.5", "network.design={encoder_blocks: 1, decoder_blocks: 2}"]
+        short_recipe(), ["mixtures.0.weight=2.5", "network.design={encoder_blocks: 1, decoder_blocks: 2}"]
     )
-    assert changed.mixtures[0].share == 2.5
+    assert changed.mixtures[0].weight == 2.5
     assert changed.network.design == SisoOnlyDesign(1, 2)
     assert with_changes(changed, []) == changed
 

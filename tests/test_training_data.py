@@ -23,8 +23,8 @@ from unbabble.mixing.recipe import (
     MixtureRecipe,
     RoomRecipe,
     SameSpeakerRecipe,
-    SharedRecipe,
     TelephoneRecipe,
+    WeightedRecipe,
     paper_mixtures,
 )
 from unbabble.sets.simulate import simulate
@@ -41,7 +41,7 @@ ROOM = RoomRecipe(length_m=(3, 4), width_m=(3, 4), t60_s=(0.1, 0.3))
 
 def short_recipe(data: dict, **training):
     recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
-    parts = (SharedRecipe(1.0, dataclasses.replace(recipe.mixtures[0].recipe, duration_s=0.5)),)
+    parts = (WeightedRecipe(1.0, dataclasses.replace(recipe.mixtures[0].recipe, duration_s=0.5)),)
     return dataclasses.replace(
         recipe,
         mixtures=parts,
@@ -56,8 +56,8 @@ def short_recipe(data: dict, **training):
 def test_mixing_on_the_device_equals_mixing_beforehand(corpora, target):
     heard = scan_corpora([corpora[0]], [corpora[1]])
     parts = (
-        SharedRecipe(3.0, MixtureRecipe(duration_s=1.0, room=ROOM, target=target, n_speakers=(0, 2))),
-        SharedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None, n_speakers=(1, 2))),
+        WeightedRecipe(3.0, MixtureRecipe(duration_s=1.0, room=ROOM, target=target, n_speakers=(0, 2))),
+        WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None, n_speakers=(1, 2))),
     )
     rooms = Rooms(RATE, {ROOM: make_bank(ROOM, 5, 3, RATE, 0)})
     mixer = Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE), rooms=rooms)
@@ -73,12 +73,12 @@ def test_mixing_on_the_device_equals_mixing_beforehand(corpora, target):
 
 def test_a_run_can_mix_on_its_device_and_train_on_sets(corpora, tmp_path):
     mixed = dataclasses.replace(short_recipe({}).mixtures[0].recipe, room=ROOM, noise_snr_db=(10.0, 20.0))
-    simulate([corpora[0]], [corpora[1]], tmp_path / "set", (SharedRecipe(1.0, mixed),), count=3)
+    simulate([corpora[0]], [corpora[1]], tmp_path / "set", (WeightedRecipe(1.0, mixed),), count=3)
     both = SetConfig(tmp_path / "set")
     data = {"train_set": both, "valid_set": both, "speech": (), "noise": ()}
     assert train(short_recipe(data), tmp_path / "on set") == tmp_path / "on set" / "model"
     recipe = short_recipe({"mix_on_device": True, "rooms": 3})
-    recipe = dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, mixed),))
+    recipe = dataclasses.replace(recipe, mixtures=(WeightedRecipe(1.0, mixed),))
     recipe = with_data(recipe, [corpora[0]], [corpora[1]])
     assert train(recipe, tmp_path / "on device") == tmp_path / "on device" / "model"
 
@@ -92,12 +92,12 @@ def test_mixtures_of_one_talker_of_nobody_and_of_every_condition_are_trained_on(
         noise_snr_db=(10.0, 20.0),
         room=ROOM,
         speed=(0.9, 1.1),
-        telephone=TelephoneRecipe(share=0.3),
-        codec=CodecRecipe(mp3_share=0.2, opus_share=0.2),
-        same_speaker=SameSpeakerRecipe(share=0.2),
+        telephone=TelephoneRecipe(probability=0.3),
+        codec=CodecRecipe(mp3_probability=0.2, opus_probability=0.2),
+        same_speaker=SameSpeakerRecipe(probability=0.2),
     )
     recipe = with_data(
-        dataclasses.replace(recipe, mixtures=(SharedRecipe(1.0, any_number),)), [corpora[0]], [corpora[1]]
+        dataclasses.replace(recipe, mixtures=(WeightedRecipe(1.0, any_number),)), [corpora[0]], [corpora[1]]
     )
     mixed = DataModule(recipe, tmp_path / "data").train.mixer.draw
     assert {len(mixed(index).talkers) for index in range(16)} == {0, 1, 2}
@@ -126,7 +126,7 @@ def test_mixtures_with_silent_sources_count_in_no_improvement(monkeypatch):
 
 
 def test_excerpts_of_a_set_have_one_length_and_change_with_the_epoch(corpora, tmp_path):
-    parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.5, room=None)),)
+    parts = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.5, room=None)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", parts, count=4)
     both = SetConfig(tmp_path / "set")
     data = DataModule(short_recipe({"train_set": both, "valid_set": both}), tmp_path)
@@ -136,13 +136,13 @@ def test_excerpts_of_a_set_have_one_length_and_change_with_the_epoch(corpora, tm
     assert not torch.equal(first[0], later[0])
     long = short_recipe({"train_set": both, "valid_set": both})
     longer = dataclasses.replace(long.mixtures[0].recipe, duration_s=3.0)
-    padded = DataModule(dataclasses.replace(long, mixtures=(SharedRecipe(1.0, longer),)), tmp_path).train[0][0]
+    padded = DataModule(dataclasses.replace(long, mixtures=(WeightedRecipe(1.0, longer),)), tmp_path).train[0][0]
     assert padded.shape == (3 * RATE,)
     assert not padded[round(1.5 * RATE) :].any()
 
 
 def test_a_set_that_does_not_fit_the_network_is_refused(corpora, tmp_path):
-    parts = (SharedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, n_speakers=3)),)
+    parts = (WeightedRecipe(1.0, MixtureRecipe(duration_s=0.5, room=None, n_speakers=3)),)
     simulate([corpora[0]], [corpora[1]], tmp_path / "set", parts, count=1)
     with pytest.raises(CorpusError, match="mixtures of 3 talkers at 16000 Hz, but the network has 2 outputs"):
         DataModule(short_recipe({"train_set": SetConfig(tmp_path / "set")}), tmp_path)

@@ -13,13 +13,13 @@ from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import AudioError, CorpusError
 from unbabble.mixing.mixer import Mixer
-from unbabble.mixing.recipe import MixtureRecipe, SharedRecipe
+from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe
 from unbabble.mixing.rooms import draw_room, impulse_responses
 from unbabble.sets.simulate import simulate
 from unbabble.training.config import read_recipe, with_changes, with_data
 from unbabble.training.data import DataModule
 
-QUICK = (SharedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None, noise_snr_db=(10.0, 20.0))),)
+QUICK = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None, noise_snr_db=(10.0, 20.0))),)
 COUNT = 12
 
 
@@ -115,7 +115,7 @@ def test_training_goes_on_without_them(damaged, tmp_path):
 
 def test_where_nothing_can_be_read_it_is_told(damaged):
     heard = scan_corpora([damaged[0] / "dan" / ".."], [damaged[1]])
-    alone = (SharedRecipe(1.0, MixtureRecipe(n_speakers=1, room=None, noise_snr_db=None)),)
+    alone = (WeightedRecipe(1.0, MixtureRecipe(n_speakers=1, room=None, noise_snr_db=None)),)
     mixer = Mixer(heard.speech.only(["dan"]), None, alone, DecodedAudio(RATE))
     with pytest.raises(AudioError, match=r"dan/0\.flac: damaged"):
         mixer.draw(0)

@@ -24,10 +24,10 @@ NotNegative = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[tuple[Finite, Finite], AfterValidator(_ordered)]
 PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
-ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
+FractionRange = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 
 
 @dataclass_transform(frozen_default=True)
@@ -37,13 +37,13 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def renamed(**names: str) -> Any:
-    """For the body of a class of settings: keys that are still read by their old names, ``old="new"``."""
+    """For the body of a class of settings: keys that are still read by their old names, ``old="new"``.
+
+    Where both are given, the last counts: a change on the command line, or a key after those of an anchor.
+    """
 
     def rename(cls: type, values: Any) -> Any:
-        for old in names.keys() & values if isinstance(values, dict) else ():
-            values = {**values, names[old]: values[old]}
-            del values[old]
-        return values
+        return {names.get(key, key): value for key, value in values.items()} if isinstance(values, dict) else values
 
     return model_validator(mode="before")(classmethod(rename))  # type: ignore[arg-type]
 

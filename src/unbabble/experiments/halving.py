@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from unbabble.base.config import Positive, PositiveFloat, Share, settings
+from unbabble.base.config import Fraction, Positive, PositiveFloat, settings
 from unbabble.base.progress import Stage
 from unbabble.errors import TrainingError
 from unbabble.inference.model_folder import CARD
@@ -32,7 +32,7 @@ class Halving:
 
     minutes: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     keep: tuple[Positive, ...] = ()
-    decay: Annotated[Share, Field(gt=0)] = 0.1
+    decay: Annotated[Fraction, Field(gt=0)] = 0.1
 
     @model_validator(mode="after")
     def _agreed(self) -> "Halving":

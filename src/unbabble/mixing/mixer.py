@@ -90,8 +90,8 @@ class Mixer:
         """
         rng = np.random.default_rng([self.seed, index])
         parts = [part for part in self.mixtures if part.first <= index]
-        shares = np.array([part.share for part in parts])
-        recipe = parts[int(rng.choice(len(parts), p=shares / shares.sum()))].recipe
+        weights = np.array([part.weight for part in parts])
+        recipe = parts[int(rng.choice(len(parts), p=weights / weights.sum()))].recipe
         for _ in range(TRIES - 1):
             with suppress(AudioError):
                 return self._plan(recipe, rng)
@@ -102,7 +102,7 @@ class Mixer:
         names = [str(name) for name in self._speakers(recipe, n_speakers, rng)]
         speeds = [float(rng.uniform(*recipe.speed)) if recipe.speed else 1.0 for _ in names]
         same = recipe.same_speaker
-        if recipe.speed and n_speakers > 1 and same.share and rng.random() < same.share:
+        if recipe.speed and n_speakers > 1 and same.probability and rng.random() < same.probability:
             names[1], speeds[:2] = names[0], _two_speeds(recipe.speed, same.speeds_apart, rng)
         stretches, n_samples = self._stretches(recipe, names, speeds, rng)
         talkers = tuple(
@@ -111,15 +111,15 @@ class Mixer:
                 pieces,
                 float(rng.uniform(*recipe.level_db)) if number else 0.0,
                 speed,
-                _cutoff_hz(recipe.low_pass, recipe.low_pass.talker_share, rng),
+                _cutoff_hz(recipe.low_pass, recipe.low_pass.talker_probability, rng),
             )
             for number, (name, pieces, speed) in enumerate(zip(names, stretches, speeds, strict=True))
         )
         noise = None if recipe.noise_snr_db is None else self._noise(n_samples, recipe, rng)
-        cutoff_hz = _cutoff_hz(recipe.low_pass, recipe.low_pass.mixture_share, rng)
+        cutoff_hz = _cutoff_hz(recipe.low_pass, recipe.low_pass.mixture_probability, rng)
         room = None if recipe.room is None else self.rooms.draw(recipe.room, n_speakers + 1, rng)
         lower_hz = 0.0  # it and the codec are drawn last: what comes before is as it was without them
-        if rng.random() < recipe.telephone.share:
+        if rng.random() < recipe.telephone.probability:
             lower_hz, cutoff_hz = recipe.telephone.band_hz
         codec = _codec(recipe.codec, rng)
         return Plan(recipe.sample_rate, n_samples, talkers, noise, room, recipe.target, cutoff_hz, lower_hz, codec)
@@ -258,15 +258,15 @@ def _any(recordings: Sequence[Recording], rng: np.random.Generator) -> Recording
     return recordings[int(rng.integers(len(recordings)))]
 
 
-def _cutoff_hz(recipe: LowPassRecipe, share: float, rng: np.random.Generator) -> float | None:
-    return float(rng.uniform(*recipe.cutoff_hz)) if rng.random() < share else None
+def _cutoff_hz(recipe: LowPassRecipe, probability: float, rng: np.random.Generator) -> float | None:
+    return float(rng.uniform(*recipe.cutoff_hz)) if rng.random() < probability else None
 
 
 def _codec(recipe: CodecRecipe, rng: np.random.Generator) -> Codec | None:
     drawn = rng.random()
-    if drawn < recipe.mp3_share:
+    if drawn < recipe.mp3_probability:
         return Codec("mp3", float(rng.uniform(*recipe.mp3_kbps)))
-    if drawn < recipe.mp3_share + recipe.opus_share:
+    if drawn < recipe.mp3_probability + recipe.opus_probability:
         return Codec("opus", float(rng.uniform(*recipe.opus_kbps)))
     return None
 

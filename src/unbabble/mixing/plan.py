@@ -117,7 +117,7 @@ class Plan:
 
     @property
     def overlap_ratio(self) -> float:
-        """The share of a talker's speech during which another talks as well: the paper's overlap ratio."""
+        """The fraction of a talker's speech during which another talks as well: the paper's overlap ratio."""
         return overlap_ratio(self.spans)
 
 

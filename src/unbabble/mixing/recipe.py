@@ -6,15 +6,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from unbabble.base.config import (
+    Fraction,
+    FractionRange,
     NotNegative,
     NotNegativeFloat,
     Positive,
     PositiveFloat,
     PositiveRange,
     Range,
-    Share,
-    ShareRange,
     read_settings,
+    renamed,
     settings,
 )
 
@@ -34,7 +35,7 @@ class Overlap:
     """
 
     kind: Literal["overlap"] = "overlap"
-    ratios: tuple[ShareRange, ...] = ((0.0, 1.0),)
+    ratios: tuple[FractionRange, ...] = ((0.0, 1.0),)
 
     @model_validator(mode="after")
     def _some(self) -> "Overlap":
@@ -61,12 +62,18 @@ class Conversation:
     kind: Literal["conversation"] = "conversation"
     turn_s: PositiveRange = (1.0, 8.0)
     pause_s: Annotated[Range, AfterValidator(lambda bounds: _from_zero(bounds))] = (0.0, 2.0)  # between turns
-    long_pause_share: Share = 0.0  # of the turns, before which there is a long pause
+    long_pause_probability: Fraction = 0.0  # of the turns, before which there is a long pause
     long_pause_s: Annotated[Range, AfterValidator(lambda bounds: _from_zero(bounds))] = (5.0, 60.0)
-    overlap_share: Share = 0.3  # of the turns, which begin before the last one has ended
+    overlap_probability: Fraction = 0.3  # of the turns, which begin before the last one has ended
     overlap_s: PositiveRange = (0.2, 2.0)  # by so much, at most to the beginning of the last turn
-    backchannel_share: Share = 0.2  # of the turns, during which another talker says something short
+    backchannel_probability: Fraction = 0.2  # of the turns, during which another talker says something short
     backchannel_s: PositiveRange = (0.3, 1.0)
+
+    _old = renamed(
+        long_pause_share="long_pause_probability",
+        overlap_share="overlap_probability",
+        backchannel_share="backchannel_probability",
+    )
 
 
 Timeline = Annotated[Overlap | WholeUtterances | Conversation, Field(discriminator="kind")]
@@ -97,17 +104,21 @@ class RoomRecipe:
 class LowPassRecipe:
     """Bandwidths as coded speech has them, so that nobody is told apart by bandwidth."""
 
-    talker_share: Share = 0.0  # of the talkers, each alone
-    mixture_share: Share = 0.0  # of the mixtures, all signals alike
+    talker_probability: Fraction = 0.0  # of the talkers, each alone
+    mixture_probability: Fraction = 0.0  # of the mixtures, all signals alike
     cutoff_hz: PositiveRange = (3500.0, 8000.0)
+
+    _old = renamed(talker_share="talker_probability", mixture_share="mixture_probability")
 
 
 @settings
 class TelephoneRecipe:
     """Mixtures that come over a telephone: a band for all signals alike, instead of a low pass."""
 
-    share: Share = 0.0  # of the mixtures
+    probability: Fraction = 0.0  # of the mixtures
     band_hz: PositiveRange = (300.0, 3400.0)  # lower and upper edge
+
+    _old = renamed(share="probability")
 
     @model_validator(mode="after")
     def _a_band(self) -> "TelephoneRecipe":
@@ -120,15 +131,19 @@ class TelephoneRecipe:
 class CodecRecipe:
     """Mixtures that have been through a lossy codec, as calls and downloads have; their sources have not."""
 
-    mp3_share: Share = 0.0  # of the mixtures
-    opus_share: Share = 0.0  # of the mixtures
+    mp3_probability: Fraction = 0.0  # of the mixtures
+    opus_probability: Fraction = 0.0  # of the mixtures
     mp3_kbps: KbpsRange = (24.0, 128.0)
     opus_kbps: KbpsRange = (12.0, 64.0)
 
+    _old = renamed(mp3_share="mp3_probability", opus_share="opus_probability")
+
     @model_validator(mode="after")
-    def _shares(self) -> "CodecRecipe":
-        if self.mp3_share + self.opus_share > 1:
-            raise ValueError("mp3_share and opus_share are more than 1 together; a mixture has one codec at most")
+    def _one_codec(self) -> "CodecRecipe":
+        if self.mp3_probability + self.opus_probability > 1:
+            raise ValueError(
+                "mp3_probability and opus_probability are more than 1 together; a mixture has one codec at most"
+            )
         return self
 
 
@@ -136,8 +151,10 @@ class CodecRecipe:
 class SameSpeakerRecipe:
     """Mixtures whose first two talkers are one speaker at two speeds, who counts as two."""
 
-    share: Share = 0.0  # of the mixtures with two talkers or more
+    probability: Fraction = 0.0  # of the mixtures with two talkers or more
     speeds_apart: PositiveFloat = 0.1  # at least
+
+    _old = renamed(share="probability")
 
 
 Target = Literal["reverberant", "early", "direct"]
@@ -179,7 +196,7 @@ class MixtureRecipe:
         if self.duration_s is None and self.fewest_speakers == 0:
             raise ValueError("n_speakers of 0 needs duration_s: no utterance says how long the mixture is")
         slowest, fastest = self.speed or (1.0, 1.0)
-        if self.same_speaker.share and fastest - slowest < self.same_speaker.speeds_apart - ROUNDING:
+        if self.same_speaker.probability and fastest - slowest < self.same_speaker.speeds_apart - ROUNDING:
             raise ValueError("same_speaker needs a range of speed at least as wide as its speeds_apart")
         return self
 
@@ -193,17 +210,19 @@ class MixtureRecipe:
 
 
 @settings
-class SharedRecipe:
-    """A recipe and its part of all mixtures, relative to the other parts."""
+class WeightedRecipe:
+    """A recipe, and how many of the mixtures are of it: its weight relative to the other parts."""
 
-    share: PositiveFloat
+    weight: PositiveFloat
     recipe: MixtureRecipe
     first: NotNegative = 0  # number of the first mixture that may be of this part: easier parts can lead
 
+    _old = renamed(share="weight")
 
-def _mixtures(parts: tuple[SharedRecipe, ...]) -> tuple[SharedRecipe, ...]:
+
+def _mixtures(parts: tuple[WeightedRecipe, ...]) -> tuple[WeightedRecipe, ...]:
     if not parts:
-        raise ValueError("is empty; expected at least one part: {share: 1, recipe: {}}")
+        raise ValueError("is empty; expected at least one part: {weight: 1, recipe: {}}")
     if len({part.recipe.sample_rate for part in parts}) > 1:
         raise ValueError("all parts must agree on the sample_rate")
     if min(part.first for part in parts) > 0:
@@ -211,12 +230,12 @@ def _mixtures(parts: tuple[SharedRecipe, ...]) -> tuple[SharedRecipe, ...]:
     return parts
 
 
-Mixtures = Annotated[tuple[SharedRecipe, ...], AfterValidator(_mixtures)]
+Mixtures = Annotated[tuple[WeightedRecipe, ...], AfterValidator(_mixtures)]
 
 
 def paper_mixtures() -> Mixtures:
     """The paper's recipe alone."""
-    return (SharedRecipe(1.0, MixtureRecipe()),)
+    return (WeightedRecipe(1.0, MixtureRecipe()),)
 
 
 @settings
@@ -255,5 +274,5 @@ def _kbps(bounds: tuple[float, float]) -> tuple[float, float]:
 
 def _from_zero(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] < 0:
-        raise ValueError("a pause is not negative; for turns that begin early see overlap_share")
+        raise ValueError("a pause is not negative; for turns that begin early see overlap_probability")
     return bounds

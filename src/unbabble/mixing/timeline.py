@@ -41,9 +41,9 @@ def conversation(
     while True:
         if last < 0:
             start = 0
-        elif n_speakers > 1 and rng.random() < recipe.overlap_share:
+        elif n_speakers > 1 and rng.random() < recipe.overlap_probability:
             start = max(last_start, end - draw(recipe.overlap_s))
-        elif recipe.long_pause_share and rng.random() < recipe.long_pause_share:
+        elif recipe.long_pause_probability and rng.random() < recipe.long_pause_probability:
             start = end + draw(recipe.long_pause_s)
         else:
             start = end + draw(recipe.pause_s)
@@ -56,7 +56,7 @@ def conversation(
             break
         stop = min(start + max(1, draw(recipe.turn_s)), n_samples)
         turns[talker].append((start, stop))
-        if n_speakers > 1 and rng.random() < recipe.backchannel_share:
+        if n_speakers > 1 and rng.random() < recipe.backchannel_probability:
             other = int(rng.choice([one for one in range(n_speakers) if one != talker]))
             length = min(draw(recipe.backchannel_s), stop - start)
             at = start + int(rng.integers(stop - start - length + 1))
@@ -66,7 +66,7 @@ def conversation(
 
 
 def overlap_ratio(spans: Spans) -> float:
-    """The share of a talker's speech during which somebody else talks as well, averaged over the talkers.
+    """The fraction of a talker's speech during which somebody else talks as well, averaged over the talkers.
 
     For two utterances of one length it is the paper's overlap ratio; 0 where there are fewer than two talkers.
     """

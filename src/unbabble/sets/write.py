@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from unbabble.base.config import dump_settings
+from unbabble.base.config import dump_settings, parse_settings
 from unbabble.base.output import UNFINISHED, is_held, whole_folder, write_whole, writing
 from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import Progress, unwatched
+from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpus
-from unbabble.errors import AudioError, CorpusError, OutputError
+from unbabble.errors import AudioError, CorpusError, OutputError, RecipeError
 from unbabble.mixing.plan import Plan
+from unbabble.mixing.recipe import WeightedRecipe
 from unbabble.mixing.render import Mixture, Renderer
 from unbabble.mixing.signals import Samples
 from unbabble.sets.read import MANIFEST
@@ -112,7 +114,7 @@ def write_set(
         told.update(unreadable)
         progress(done, len(plans.names))
     made = {name: None for name in plans.names if (out / name).is_dir()}
-    rows = [json.loads((out / name / FACTS).read_text(encoding="utf-8")) for name in made]
+    rows = [_read_facts(out / name / FACTS) for name in made]
     write_whole(out / TABLE, _table(rows).encode())
     write_whole(out / MANIFEST, "".join(json.dumps(row) + "\n" for row in rows).encode())
     if missing := [name for name in plans.names if name not in made]:
@@ -121,6 +123,13 @@ def write_set(
             f"recordings cannot be read ({min(told)}); the others are there; get these again, and start again"
         )
     return out / MANIFEST
+
+
+def _read_facts(path: Path) -> Any:
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: not the facts of a mixture ({error}); remove the folder, start again") from None
 
 
 def facts_of(name: str, plan: Plan, files: dict[str, str], speech: Corpus) -> dict[str, Any]:
@@ -160,7 +169,7 @@ def _begin(out: Path, names: Sequence[str], origin: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     wanted = json.dumps(origin, indent=2) + "\n"
     path = out / ORIGIN
-    if path.exists() and path.read_text(encoding="utf-8") != wanted:
+    if path.exists() and not _same_origin(path, origin):
         raise OutputError(
             f"{out}: holds mixtures by another recipe, list, seed, format or corpus (see its {ORIGIN}); "
             "choose another --out, or the same settings to go on with it"
@@ -173,6 +182,19 @@ def _begin(out: Path, names: Sequence[str], origin: dict[str, Any]) -> None:
     for left in out.iterdir():
         if UNFINISHED.search(left.name) and not is_held(left):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _same_origin(path: Path, wanted: dict[str, Any]) -> bool:
+    """Whether a set is of this origin, though its recipe may have been written with older keys."""
+    try:
+        return _with_known_keys(from_json(path.read_text(encoding="utf-8"))) == _with_known_keys(wanted)
+    except (OSError, ValueError, TypeError, AttributeError, RecipeError):
+        return False
+
+
+def _with_known_keys(origin: dict[str, Any]) -> dict[str, Any]:
+    parts = origin.get("mixtures", ())
+    return {**origin, "mixtures": [parse_settings(WeightedRecipe, part, ORIGIN) for part in parts]}
 
 
 def _check_space(plans: Plans, out: Path, dry: bool) -> None:

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from unbabble.base.config import (
+    Fraction,
     NotNegative,
     NotNegativeFloat,
     Positive,
     PositiveFloat,
-    Share,
     dump_settings,
     kind_given,
     parse_settings,
@@ -70,7 +70,7 @@ class TrainingConfig:
     """How the weights of any network are found. Defaults after the authors' configuration."""
 
     start: str | None = None  # model whose weights the run begins with: a bundled one's name, or a folder
-    start_weight: Share = 0.0  # of its weights in the exported ones: less of what they could is unlearned
+    start_weight: Fraction = 0.0  # of its weights in the exported ones: less of what they could is unlearned
     batch_size: Positive = 4
     learning_rate: PositiveFloat = 1e-3
     schedule: ScheduleConfig = StepSchedule()
@@ -305,7 +305,7 @@ def with_data(
 
 
 def with_changes(recipe: R, changes: Sequence[str]) -> R:
-    """The recipe with values set by ``key=value``, such as ``training.batch_size=8`` or ``mixtures.0.share=2``.
+    """The recipe with values set by ``key=value``, such as ``training.batch_size=8`` or ``mixtures.0.weight=2``.
 
     Values are YAML; relative paths are taken from the working folder. Raises RecipeError where a key is none that
     anything reads, or a value does not fit it.

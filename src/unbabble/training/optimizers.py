@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unbabble.base.config import PositiveFloat, Share, kind_given, settings
+from unbabble.base.config import Fraction, PositiveFloat, kind_given, settings
 from unbabble.errors import TrainingError
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration, and 5 rounds of it
@@ -34,7 +34,7 @@ class MuonConfig:
 
     kind: Literal["muon"] = "muon"
     learning_rate: PositiveFloat = 0.02  # of the matrices
-    momentum: Share = 0.95
+    momentum: Fraction = 0.95
     gates_apart: bool = True  # the four gates of an LSTM as matrices of their own
 
     def build(self, network: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from unbabble.base.config import NotNegative, Positive, PositiveFloat, Share, kind_given, settings
+from unbabble.base.config import Fraction, NotNegative, Positive, PositiveFloat, kind_given, settings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TrapezoidSchedule:
 
     kind: Literal["trapezoid"] = "trapezoid"
     warmup_steps: NotNegative = 200
-    decay: Share = 0.2  # part of the whole run
+    decay: Fraction = 0.2  # part of the whole run
 
     def factor_at(self, now: Moment) -> float:
         risen = min(1.0, (now.step + 1) / (self.warmup_steps + 1))
