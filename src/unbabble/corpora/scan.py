@@ -41,7 +41,11 @@ def check_sources(sources: Sequence[Path]) -> None:
     if not sources:
         raise CorpusError("no source given: no recordings; expected folders or manifests of recordings")
     for source in sources:
-        if not os.path.exists(source):
+        if os.path.exists(source):
+            continue
+        if source.suffix.lower() in MANIFEST_SUFFIXES:
+            read_manifest(source)  # says why it cannot be
+        else:
             raise CorpusError(f"{source}: no such folder; expected a corpus folder, or a manifest (.csv, .jsonl)")
 
 
