@@ -331,6 +331,15 @@ def test_decoded_audio_is_the_same_however_it_is_kept(corpora, tmp_path, kept):
         assert audio.read(recording.path, true.size - 5, 50).size == 5
 
 
+def test_an_excerpt_is_read_once_for_drawing_and_rendering(corpora, monkeypatch):
+    made_of, samples = mixer(corpora, noise_snr_db=(10, 20), room=None), DecodedAudio._samples
+    opened = []
+    monkeypatch.setattr(DecodedAudio, "length", lambda audio, path: int(samples(audio, path).size))
+    monkeypatch.setattr(DecodedAudio, "_samples", lambda audio, path: opened.append(path) or samples(audio, path))
+    plan = made_of(0).plan
+    assert len(opened) == sum(len(talker.stretches) for talker in plan.talkers) + 1
+
+
 def test_a_changed_recording_is_decoded_again(tmp_path):
     path, audio = tmp_path / "a.wav", DecodedAudio(RATE, tmp_path / "cache")
     soundfile.write(path, np.full(1000, 0.5), RATE)

@@ -15,6 +15,7 @@ from unbabble.corpora.corpus import Corpus
 from unbabble.errors import AudioError
 
 Samples = NDArray[np.float32]
+RECENT = 16  # excerpts held: a mixture is drawn from them and then rendered
 
 
 class DecodedAudio:
@@ -30,15 +31,23 @@ class DecodedAudio:
         self.sample_rate, self.folder, self.keep = sample_rate, folder, keep
         self.unreadable: dict[Path, AudioError] = {}
         self._held: dict[Path, NDArray[np.int16]] = {}
+        self._recent: dict[tuple[Path, int, int | None], Samples] = {}
 
     def length(self, path: Path) -> int:
         """Samples of a recording."""
         return int(self._samples(path).size)
 
     def read(self, path: Path, start: int = 0, length: int | None = None) -> Samples:
-        """Samples [start, start + length) as far as there are any: (n,), float32, full scale 1."""
-        stop = None if length is None else start + length
-        return self._samples(path)[start:stop].astype(np.float32) / np.float32(32768)
+        """Samples [start, start + length) as far as there are any: (n,), float32, full scale 1; not to be changed."""
+        known = path, start, length
+        if known not in self._recent:
+            stop = None if length is None else start + length
+            excerpt = self._samples(path)[start:stop].astype(np.float32) / np.float32(32768)
+            excerpt.flags.writeable = False
+            if len(self._recent) >= RECENT:
+                del self._recent[next(iter(self._recent))]
+            self._recent[known] = excerpt
+        return self._recent[known]
 
     def load(self, corpus: Corpus, jobs: int = 4, progress: Progress = unwatched) -> None:
         """Decode a whole corpus beforehand; what cannot be read is in ``unreadable`` then."""
