@@ -6,7 +6,7 @@ from conftest import exported, tiny_recipe
 from torch import nn
 
 from unbabble.evaluation.complexity import macs, macs_of_model, macs_per_second
-from unbabble.evaluation.speed import MEASURED_S, measure_speed
+from unbabble.evaluation.speed import measure_speed
 from unbabble.inference.model_folder import open_model
 from unbabble.networks.blocks.attention import AttentionConfig
 from unbabble.networks.blocks.conv import ConvConfig
@@ -140,7 +140,9 @@ def test_attention_costs_more_in_longer_windows():
 
 def test_a_model_folder_says_enough_to_count(tiny_model, tmp_path):
     assert macs_of_model(open_model(tiny_model)) == macs_per_second(tiny_recipe().network, 2, 2.0)
-    assert macs_of_model(open_model(exported(tmp_path / "c", SisoOnlyDesign(1, 1)))) > 0
+    siso_only = SisoOnlyDesign(1, 1)
+    of_siso_only = macs_per_second(tiny_recipe(siso_only).network, 2, 2.0)
+    assert macs_of_model(open_model(exported(tmp_path / "c", siso_only))) == of_siso_only
     card = open_model(tiny_model)
     card.card.pop("network")
     assert macs_of_model(card) is None
@@ -149,5 +151,5 @@ def test_a_model_folder_says_enough_to_count(tiny_model, tmp_path):
 def test_speed_and_memory_are_those_of_separating_alone(tiny_model):
     ballast = b"x" * 300_000_000  # of this process, which must not count
     found = measure_speed(tiny_model)
-    assert 0 < found.real_time_factor < MEASURED_S
+    assert found.real_time_factor > 0
     assert found.peak_memory_mb is None or 20 < found.peak_memory_mb < len(ballast) / 1e6

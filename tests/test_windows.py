@@ -27,8 +27,7 @@ def join(windows, overlap):
 )
 @settings(max_examples=200)
 def test_joining_the_windows_gives_the_signal_back(n_samples, window, overlap, cuts):
-    if overlap >= window:
-        overlap = window - 1
+    overlap = min(overlap, window - 1)
     signal = np.arange(1, n_samples + 1, dtype=np.float32)[None]
     blocks = np.split(signal, sorted(cut for cut in cuts if cut < n_samples), axis=1)
     windows = split(blocks, window, overlap)
@@ -41,6 +40,12 @@ def test_joining_the_windows_gives_the_signal_back(n_samples, window, overlap, c
 def test_an_overlap_as_long_as_the_window_is_refused():
     with pytest.raises(ValueError, match="overlap"):
         WindowSplitter(5, 5)
+
+
+@given(st.permutations(range(4)), st.integers(0, 1000))
+def test_the_best_permutation_gives_every_track_what_it_had(permutation, seed):
+    before = np.random.default_rng(seed).standard_normal((4, 200)).astype(np.float32)
+    assert best_permutation(before, before[np.argsort(permutation)]) == tuple(permutation)
 
 
 def test_the_order_stays_where_the_overlap_is_silent():
