@@ -84,9 +84,10 @@ def test_a_siso_only_model_gives_as_many_tracks_as_asked(tiny_siso_only_model):
 
 @pytest.mark.parametrize("model", ["tiny_model", "tiny_siso_only_model"])
 def test_one_track_needs_no_network(request, model, oracle, monkeypatch):
+    separator = Separator(request.getfixturevalue(model), diarizer=oracle["diarizer"])
     monkeypatch.delattr(Engine, "_separate")
     mixture = talk(RATE).sum(0)
-    track = Separator(request.getfixturevalue(model), diarizer=oracle["diarizer"])(mixture, RATE, 1)
+    track = separator(mixture, RATE, 1)
     assert_separated(track, mixture[np.newaxis])
 
 
