@@ -354,7 +354,8 @@ def test_what_cannot_be_trained_is_told(recipe_file, recipe, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError):
         train(with_data(recipe, [tmp_path / "empty"]), tmp_path / "run")
-    one_line_error(run_here("train", recipe_file, "speed=1", "--out", tmp_path / "run"), "is not a key")
+    wrong = run_here("train", recipe_file, "speed=1", "--speech", tmp_path / "empty", "--out", tmp_path / "run")
+    one_line_error(wrong, "is not a key")
     assert run_here("train").returncode == 2
 
 

@@ -8,7 +8,7 @@ from unbabble.base.config import parse_settings
 from unbabble.errors import RecipeError, TrainingError
 from unbabble.networks.losses import snr
 from unbabble.networks.network import NetworkConfig, SeparationNetwork
-from unbabble.training.config import TrainingConfig
+from unbabble.training.config import SeparationTraining
 from unbabble.training.optimizers import AdamWConfig, Muon, MuonConfig, orthogonal
 from unbabble.training.schedules import Moment, TrapezoidSchedule
 
@@ -126,9 +126,9 @@ def test_a_ratio_comes_near_its_ceiling_and_never_exceeds_it():
 )
 def test_an_unknown_kind_is_refused_with_those_that_exist(key, kinds):
     with pytest.raises(RecipeError, match=f"{key}: there is no kind 'none'; expected {kinds}"):
-        parse_settings(TrainingConfig, {key: "none"}, "recipe.yaml")
+        parse_settings(SeparationTraining, {key: "none"}, "recipe.yaml")
 
 
 def test_a_name_alone_is_a_kind():
-    config = parse_settings(TrainingConfig, {"loss": "si_sdr", "optimizer": "muon"}, "recipe.yaml")
+    config = parse_settings(SeparationTraining, {"loss": "si_sdr", "optimizer": "muon"}, "recipe.yaml")
     assert (config.loss.kind, config.optimizer) == ("si_sdr", MuonConfig())
