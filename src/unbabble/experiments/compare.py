@@ -109,7 +109,14 @@ def compare(
         if not _is_scored(run):
             mixtures = read_set(test)
             found = evaluate(
-                run / "model", mixtures, run / "scores", name="test", network_only=True, jobs=jobs, stage=stage
+                run / "model",
+                mixtures,
+                run / "scores",
+                name="test",
+                speakers=most_speakers(recipe.mixtures),  # lone talkers, whom a recipe may have too, have no scores
+                network_only=True,
+                jobs=jobs,
+                stage=stage,
             )
             write_report(found, run / "scores")
 
