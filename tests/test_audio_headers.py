@@ -84,6 +84,7 @@ def test_an_empty_recording_with_a_tag_is_empty(tmp_path):
     assert "no samples" in from_file
 
 
+@pytest.mark.xfail(CUT_PACKETS_REFUSED, reason="PyAV before 18 refuses the last packet")
 def test_a_byte_may_be_missing(tmp_path):
     for result in both(placed(tmp_path, wav(samples=SAMPLES)[:-1])):
         np.testing.assert_allclose(result, tone(2.0)[:-1], atol=1e-4)

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 import soundfile
-from conftest import tone
+from conftest import HAS_TORCH, tone
+
+pytestmark = pytest.mark.skipif(not HAS_TORCH, reason="without it, commands that need it say so first")
 
 HEAVY = ("torch", "lightning", "torchmetrics", "matplotlib", "onnx", "onnxruntime")
 PROGRAM = """
