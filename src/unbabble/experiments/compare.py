@@ -14,7 +14,7 @@ from unbabble.base.progress import Stage, unwatched_stage
 from unbabble.errors import TrainingError
 from unbabble.evaluation.evaluate import evaluate
 from unbabble.evaluation.report import JSON, write_report
-from unbabble.experiments.halving import BRANCH, Halving, survivors, train_round
+from unbabble.experiments.halving import Halving, branch_of, survivors, train_round
 from unbabble.experiments.table import Scored, rows_of, write_table
 from unbabble.inference.model_folder import CARD, open_model
 from unbabble.mixing.bank import make_bank, room_recipe_of
@@ -142,12 +142,10 @@ def _halve(
     """Round after round, as far as all that compete have been scored. Returns the files of the last table."""
     (seed,), names, written = comparison.seeds, list(comparison.designs), []
     for number, minutes in enumerate(halving.minutes, start=1):
-        branches = {}
         for name in names:
             if not only or name in only:
-                branch = train_round(recipe_of(name, seed), halving, minutes, run_folder(out, name, seed), stage)
-                score(branch)
-            branches[name] = run_folder(out, name, seed) / BRANCH.format(minutes)
+                score(train_round(recipe_of(name, seed), halving, minutes, run_folder(out, name, seed), stage))
+        branches = {name: branch_of(run_folder(out, name, seed), minutes) for name in names}
         scored = [_scored(comparison, name, [run]) for name, run in branches.items() if _is_scored(run)]
         if scored:
             prepare(out / f"round-{number}" / "table.md")

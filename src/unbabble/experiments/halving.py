@@ -41,12 +41,17 @@ class Halving:
         return self
 
 
+def branch_of(run: Path, minutes: float) -> Path:
+    """Where the branch of a run lies that a round scores."""
+    return run / BRANCH.format(minutes)
+
+
 def train_round(recipe: Recipe, halving: Halving, minutes: float, run: Path, stage: Stage) -> Path:
     """Train a network until a round ends, what is there already left out; returns the branch to be scored.
 
     Raises TrainingError where the recipe's schedule is no trapezoid, and what ``train`` raises.
     """
-    held, branch = run / HELD, run / BRANCH.format(minutes)
+    held, branch = run / HELD, branch_of(run, minutes)
     if not (branch / "model" / CARD).is_file():
         _train_until(recipe, minutes, 0.0, held, stage)
         if not (branch / LAST).exists():

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unbabble.networks.blocks import Block
+
 Blocks = Iterable[nn.Module]
 
 
-def per_source(module: nn.Module, grids: Tensor) -> Tensor:
+def per_source(module: Block, grids: Tensor) -> Tensor:
     """The same module on the grid of every source: (batch, source, ...) -> (batch, source, ...)."""
-    folded: Tensor = module(grids.flatten(0, 1))
+    folded = module(grids.flatten(0, 1))
     return folded.reshape(*grids.shape[:2], *folded.shape[1:])
 
 

@@ -1,6 +1,6 @@
 """A separation network: front end x design x block, built from one description."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
 
 from unbabble.base.config import NotNegative, Positive, settings
-from unbabble.networks.blocks import BlockConfig
+from unbabble.networks.blocks import BlockConfig, MakesBlock
 from unbabble.networks.blocks.dual_path import DualPathConfig
 from unbabble.networks.designs import Mixed, MultiScale, SisoOnly
 from unbabble.networks.front_ends import FrontEnd, FrontEndConfig
@@ -24,7 +24,7 @@ class MixedDesign:
     kind: Literal["mixed"] = "mixed"
 
     def build(self, network: "NetworkConfig") -> Mixed:
-        simo, siso = network.blocks(self.simo_blocks), network.blocks(self.siso_blocks)
+        simo, siso = (network.built([network.block] * number) for number in (self.simo_blocks, self.siso_blocks))
         return Mixed(simo, siso, network.channels, network.n_sources)
 
 
@@ -42,7 +42,8 @@ class SisoOnlyDesign:
     kind: Literal["siso_only"] = "siso_only"
 
     def build(self, network: "NetworkConfig") -> SisoOnly:
-        return SisoOnly(network.blocks(self.encoder_blocks), network.blocks(self.decoder_blocks), network.channels)
+        encoder, decoder = ([network.block] * number for number in (self.encoder_blocks, self.decoder_blocks))
+        return SisoOnly(network.built(encoder), network.built(decoder), network.channels)
 
 
 @settings
@@ -61,10 +62,8 @@ class MultiScaleDesign:
     kind: Literal["multi_scale"] = "multi_scale"
 
     def build(self, network: "NetworkConfig") -> MultiScale:
-        def built(blocks: tuple[BlockConfig, ...]) -> list[nn.Module]:
-            return [block.build(network.channels) for block in blocks]
-
-        simo, siso = [built(scale.simo) for scale in self.scales], [built(scale.siso) for scale in self.scales]
+        simo = [network.built(scale.simo) for scale in self.scales]
+        siso = [network.built(scale.siso) for scale in self.scales]
         return MultiScale(simo, siso, network.channels, network.n_sources)
 
 
@@ -107,9 +106,9 @@ class NetworkConfig:
         """With weights drawn at random."""
         return SeparationNetwork(self)
 
-    def blocks(self, number: int) -> list[nn.Module]:
-        """So many blocks, each with weights of its own."""
-        return [self.block.build(self.channels) for _ in range(number)]
+    def built(self, blocks: Iterable[MakesBlock]) -> list[nn.Module]:
+        """A block for each description, with weights of its own."""
+        return [block.build(self.channels) for block in blocks]
 
 
 OLD_NAMES = {  # of weights, before they were called as in the literature

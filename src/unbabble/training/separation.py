@@ -1,4 +1,4 @@
-"""Separation as a task: utterance-level permutation invariant training (arXiv 2011.08400, section 3)."""
+"""Separation as a task: utterance-level permutation invariant training (arXiv 1703.06284, section III)."""
 
 import math
 from typing import Any
