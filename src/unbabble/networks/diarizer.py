@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unbabble.base.config import Positive, renamed, settings
+from unbabble.networks.layers import full_precision
 
 MOST_COUNTED = 2  # 0, 1, and 2 or more talkers
 HOPS = 4  # of log-mel frames, to a frame of the output
@@ -57,7 +58,9 @@ class Diarizer(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.first(self.mel(mixture))
+        with full_precision(mixture):
+            mel = self.mel(mixture)
+        hidden = self.first(mel)
         for layer in self.layers:
             hidden = hidden + layer(hidden)
         counts = functional.log_softmax(self.counts(hidden), dim=1)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from unbabble.networks.blocks.dual_path import DualPathConfig
 from unbabble.networks.designs import Mixed, MultiScale, SisoOnly
 from unbabble.networks.front_ends import FrontEnd, FrontEndConfig
 from unbabble.networks.front_ends.tasnet import TasNetConfig
+from unbabble.networks.layers import full_precision
 
 
 @settings
@@ -173,11 +173,6 @@ class SeparationNetwork(nn.Module):
     @property
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
-
-
-def full_precision(signal: Tensor) -> torch.autocast:
-    """For what becomes sound: bfloat16 would add noise 45 dB below it, wherever autocast is on."""
-    return torch.autocast(signal.device.type, enabled=False)
 
 
 def _rename_old_weights(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
