@@ -50,7 +50,7 @@ def table(rows: Mapping[str, Figures], columns: Mapping[str, str]) -> str:
     cells = []
     for row, figures in rows.items():
         shown = [_shown(name, figures.get(name)) for name in there.values()]
-        pairs = [_pair(figures["by_overlap"].get(name)) for name in bins]
+        pairs = [_pair(figures.get("by_overlap", {}).get(name)) for name in bins]
         cells.append([row, *shown, *pairs])
     return markdown_table(["", *there, *bins], cells)
 

@@ -12,6 +12,7 @@ writes the figures, --card puts them into the model's own card (docs/model-folde
     coded          the paper's mixtures as they are, over a telephone, as MP3 of 32 kbit/s, as Opus of 16 kbit/s
                    (--noise)
     alone          one talker, clean and (--noise) in a room with noise; that room and noise with nobody talking
+    music          two talkers over it, and nothing but it (--music, such as recipes/music.py makes)
     conversations  those of benchmarks/stitching.py, clean and (--noise) in rooms with noise
 
 Beside them stand rows of pairs of one sex, two women and two men, and two controls of the scores, which are no
@@ -70,6 +71,7 @@ Rows = dict[str, Figures]  # by what is heard
 PAPER = read_mixtures(Path(__file__).parents[1] / "recipes" / "paper.yaml")[0].recipe
 QUIET = replace(PAPER, noise_snr_db=None, room=None)
 CLEAN = replace(QUIET, timeline=Overlap(ratios=((1.0, 1.0),)))
+OVER_MUSIC = replace(QUIET, noise_snr_db=(0.0, 20.0), noise_minutes_power=0.5)
 CODED = {
     "as they are": PAPER,
     "telephone": replace(PAPER, telephone=TelephoneRecipe(1.0)),
@@ -130,6 +132,7 @@ def parse() -> Options:
     parser.add_argument("--model", default="default", help="a bundled model's name, or a model folder")
     parser.add_argument("--speech", type=Path, action="append", required=True, help="corpus folder or manifest")
     parser.add_argument("--noise", type=Path, action="append", help="folder of noises")
+    parser.add_argument("--music", type=Path, action="append", help="folder of music")
     parser.add_argument("--genders", type=Path, help="JSON {speaker: f or m}, of those whose corpus does not say it")
     parser.add_argument("--list", type=Path, help="mixtures to replay (docs/mixture-lists.md)")
     parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}; without it all are heard")
@@ -253,6 +256,13 @@ def alone(count: int, options: Options) -> Rows:
     }
 
 
+def music(count: int, options: Options) -> Rows:
+    over = mixer_of(OVER_MUSIC, options.speech, options, options.music)
+    silent = Rendered(WithoutTalkers(over.draw), over.render)
+    rows = of_pairs("two talkers over it", over, over.speech, count, options)
+    return rows | {"nothing else": means([one.scores for one in results_of(silent, nobody, count, options)])}
+
+
 def talks(count: int, options: Options) -> Rows:
     rows: Rows = {}
     for name, noise in {"clean": None, "rooms and noise": options.noise}.items():
@@ -276,8 +286,10 @@ def results_of(
     return run(Trial(open_model(options.model).path, mixing, judge, of_tracks), count, options.jobs)
 
 
-def mixer_of(recipe: MixtureRecipe, speech: Sequence[Path], options: Options) -> Mixer:
-    heard = in_split(scan_corpora(speech, options.noise or [], options.cache), options)
+def mixer_of(
+    recipe: MixtureRecipe, speech: Sequence[Path], options: Options, noise: Sequence[Path] | None = None
+) -> Mixer:
+    heard = in_split(scan_corpora(speech, noise or options.noise or [], options.cache), options)
     audio = DecodedAudio(recipe.sample_rate, options.cache)
     return Mixer(heard.speech, heard.noise, (WeightedRecipe(1.0, recipe),), audio, options.seed)
 
@@ -295,7 +307,7 @@ TWO_TALKERS = {
     "network SI-SDRi": "network_si_sdri",
     "made worse": "share_made_worse",
     "overlooked": "share_overlooked",
-    "both heard": "share_count_right",
+    "as many heard as talk": "share_count_right",
 }
 ALONE = {
     "recordings": "count",
@@ -318,6 +330,7 @@ PARTS = {
     "clean": Part("both talk all the time, no room, no noise", partial(by_speech, CLEAN), 200, TWO_TALKERS),
     "coded": Part("mixtures of recipes/paper.yaml that come through something", coded, 100, TWO_TALKERS, ("noise",)),
     "alone": Part("one talker, and nobody", alone, 100, ALONE),
+    "music": Part("music behind the talkers, and alone", music, 100, TWO_TALKERS, ("music",)),
     "conversations": Part("turns, pauses, interruptions", talks, 6, TALKS),
 }
 

@@ -45,7 +45,7 @@ def inputs(corpora, tmp_path) -> list:
     genders = tmp_path / "genders.json"
     genders.write_text(json.dumps({"ann": "f", "bob": "f", "ann2": "f", "bob2": "f", "cyd2": "f"}))
     named = {"--noise": corpora[1], "--splits": splits, "--list": tmp_path / "set" / "manifest.jsonl"}
-    named["--genders"] = genders
+    named |= {"--genders": genders, "--music": corpora[1]}
     return ["--speech", corpora[0], "--speech", more, *(part for option in named.items() for part in option)]
 
 
@@ -80,6 +80,7 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
         "clean": ["all", *beside, "speech", "more"],
         "coded": ["as they are", *beside, "telephone", "MP3, 32 kbit/s", "Opus, 16 kbit/s"],
         "alone": ["one talker, clean", "one talker, room and noise", "nobody, room and noise"],
+        "music": ["two talkers over it", *beside, "nothing else"],
         "conversations": ["clean", *beside, "rooms and noise"],
     }
     for part in ("paper", "replayed", "clean", "coded"):
@@ -87,6 +88,7 @@ def test_one_command_fills_the_whole_card_and_a_part_can_be_measured_again(tiny_
         assert both["si_sdri"]["mean"] == muted["si_sdri"]["mean"] == 0
         assert both["si_sdr"] == muted["si_sdr"]
         assert (both["share_overlooked"]["mean"], muted["share_overlooked"]["mean"]) == (0, 0.5)
+    assert list(rows["music"]["nothing else"]) == ["count", "share_count_right"]
     assert rows["conversations"]["mixture on both"]["share_on_own_track"]["mean"] == 0
     assert all((part["split"], part["seed"]) == ("test", 0) for part in scores.values())
     assert [rows["paper"][name]["speakers"] for name in ("all", "speech", "more")] == [5, 2, 3]
