@@ -9,7 +9,7 @@ import io
 import re
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from hypothesis import settings
 
+from unbabble.base.progress import Progress
 from unbabble.cli import main
 from unbabble.corpora import durations
 
@@ -85,6 +86,22 @@ def run_here(*args) -> subprocess.CompletedProcess:
         except SystemExit as end:
             code = end.code or 0
     return subprocess.CompletedProcess(args, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+class Told(Progress):
+    """Keeps what it is told: ``tasks`` by name, with how far each was from time to time, and ``notices``."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, list[tuple[float, float | None]]]] = []
+        self.notices: list[str] = []
+
+    def task(self, name):
+        steps = []
+        self.tasks.append((name, steps))
+        return nullcontext(lambda *step: steps.append(step))
+
+    def notice(self, text):
+        self.notices.append(text)
 
 
 def loss_after(network: torch.nn.Module, sources: torch.Tensor, steps: int, learning_rate: float) -> float:

@@ -12,7 +12,7 @@ from audio_files import LOSSLESS, Unseekable, streamed, write_format
 from conftest import tone
 
 from unbabble.audio import RawFormat, open_stream
-from unbabble.audio.wav import sample_bytes
+from unbabble.audio.write import sample_bytes
 from unbabble.errors import AudioError
 
 THROUGH_PIPES = [
@@ -84,14 +84,14 @@ def test_what_follows_the_samples_is_taken_from_the_pipe(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sample_format", "wav_format", "tolerance"),
-    [("s16le", "wav16", 2**-16), ("s24le", "wav24", 2**-24), ("f32le", "wav32", 0)],
+    ("sample_format", "bits", "tolerance"),
+    [("s16le", 16, 2**-16), ("s24le", 24, 2**-24), ("f32le", 32, 0)],
 )
 @pytest.mark.parametrize("n_channels", [1, 3])
-def test_raw_samples(sample_format, wav_format, tolerance, n_channels):
+def test_raw_samples(sample_format, bits, tolerance, n_channels):
     channels = np.stack([tone(1.0, hertz=440 * (1 + index)) for index in range(n_channels)])
     raw = RawFormat(16000, n_channels, sample_format)
-    samples, rate = through_pipe(sample_bytes(channels, wav_format), raw, step=777)
+    samples, rate = through_pipe(sample_bytes(channels, bits), raw, step=777)
     assert rate == 16000
     np.testing.assert_allclose(samples, channels, atol=tolerance + 1e-12)
 

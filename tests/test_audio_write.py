@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from conftest import tone
 
-from unbabble.audio import TRACK_FORMATS, TrackWriter, WavFile, open_recording, suffix_of
-from unbabble.audio import wav as wav_module
-from unbabble.audio.wav import wav_header
+from unbabble.audio import TRACK_FORMATS, TrackFormat, TrackWriter, WavFile, open_recording
+from unbabble.audio import write as write_module
+from unbabble.audio.write import wav_header
 from unbabble.errors import OutputError
 
 STEPS = {"wav16": 2.0**-15, "wav24": 2.0**-23, "wav32": 0.0, "flac": 2.0**-23}
@@ -21,7 +21,7 @@ TAGS = {"title": "Zoë at night", "artist": "Ann", "album": "Tapes", "date": "19
 
 
 def write_tracks(folder, blocks, track_format, tags=None, drop=()):
-    paths = [folder / f"{number}{suffix_of(track_format)}" for number in range(len(blocks[0]))]
+    paths = [folder / f"{number}{track_format.suffix}" for number in range(len(blocks[0]))]
     with TrackWriter(paths, 16000, track_format, tags) as writer:
         for block in blocks:
             writer.write(block)
@@ -29,7 +29,7 @@ def write_tracks(folder, blocks, track_format, tags=None, drop=()):
     return paths, writer
 
 
-@pytest.mark.parametrize("track_format", TRACK_FORMATS)
+@pytest.mark.parametrize("track_format", TRACK_FORMATS, ids=lambda one: one.name)
 def test_what_is_written_is_read_back(tmp_path, track_format):
     tracks = np.stack([tone(1.0), tone(1.0, hertz=1000)])
     blocks = [tracks[:, :0], *np.array_split(tracks, 7, axis=1)]
@@ -40,7 +40,7 @@ def test_what_is_written_is_read_back(tmp_path, track_format):
     for path, track in zip(paths, tracks, strict=True):
         samples, rate = soundfile.read(path)
         assert rate == 16000
-        np.testing.assert_allclose(samples, track, atol=STEPS[track_format] / 2 + 1e-12)
+        np.testing.assert_allclose(samples, track, atol=STEPS[track_format.name] / 2 + 1e-12)
         with open_recording(path) as recording:
             assert (recording.n_channels, recording.duration_s) == (1, 1.0)
         with av.open(str(path)) as container:
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_back(tmp_path, track_format):
         assert sum(frame.shape[1] for frame in frames) == 16000
 
 
-@pytest.mark.parametrize("track_format", TRACK_FORMATS)
+@pytest.mark.parametrize("track_format", TRACK_FORMATS, ids=lambda one: one.name)
 def test_tags_are_written(tmp_path, track_format):
     paths, _ = write_tracks(tmp_path, [tone(0.1)[np.newaxis]], track_format, {**TAGS, "unheard of": "x"})
     assert {**soundfile.SoundFile(paths[0]).copy_metadata()} == TAGS
@@ -58,37 +58,39 @@ def test_tags_are_written(tmp_path, track_format):
 def test_the_same_tracks_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write_tracks(tmp_path / name, [tone(0.1)[np.newaxis]], "wav32", TAGS)
+        write_tracks(tmp_path / name, [tone(0.1)[np.newaxis]], TrackFormat("wav", 32), TAGS)
     assert (tmp_path / "a" / "0.wav").read_bytes() == (tmp_path / "b" / "0.wav").read_bytes()
 
 
-@pytest.mark.parametrize("track_format", TRACK_FORMATS)
+@pytest.mark.parametrize("track_format", TRACK_FORMATS, ids=lambda one: one.name)
 def test_tracks_that_would_clip_are_scaled_together(tmp_path, track_format):
     tracks = np.stack([tone(0.5) * 2, tone(0.5) * 10, tone(0.5) * 100])
     paths, writer = write_tracks(tmp_path, [tracks], track_format, drop=[2])
-    assert writer.gain == (1.0 if track_format == "wav32" else pytest.approx(1 / 3, rel=1e-3))
+    assert writer.gain == (1.0 if track_format.name == "wav32" else pytest.approx(1 / 3, rel=1e-3))
     assert not paths[2].exists()
     for path, track in zip(paths[:2], tracks[:2], strict=True):
-        np.testing.assert_allclose(soundfile.read(path)[0], track * writer.gain, atol=2 * STEPS[track_format] + 1e-6)
+        np.testing.assert_allclose(
+            soundfile.read(path)[0], track * writer.gain, atol=2 * STEPS[track_format.name] + 1e-6
+        )
 
 
-@pytest.mark.parametrize("track_format", TRACK_FORMATS)
+@pytest.mark.parametrize("track_format", TRACK_FORMATS, ids=lambda one: one.name)
 def test_an_error_meanwhile_leaves_nothing_waiting(tmp_path, track_format):
-    paths = [tmp_path / f"0{suffix_of(track_format)}"]
+    paths = [tmp_path / f"0{track_format.suffix}"]
     with pytest.raises(KeyError), TrackWriter(paths, 16000, track_format) as writer:
         writer.write({}["no such block"])
     assert set(tmp_path.iterdir()) <= set(paths)
 
 
-@pytest.mark.parametrize("track_format", TRACK_FORMATS)
+@pytest.mark.parametrize("track_format", TRACK_FORMATS, ids=lambda one: one.name)
 def test_what_cannot_be_written_is_told(tmp_path, track_format):
-    path = tmp_path / "missing" / f"0{suffix_of(track_format)}"
+    path = tmp_path / "missing" / f"0{track_format.suffix}"
     with pytest.raises(OutputError, match="cannot be written"), TrackWriter([path], 16000, track_format):
         pass
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
-@pytest.mark.parametrize("track_format", TRACK_FORMATS)
+@pytest.mark.parametrize("track_format", TRACK_FORMATS, ids=lambda one: one.name)
 @pytest.mark.parametrize("limit", [5_000, 70_000])  # bytes: at once; with the last block
 def test_a_disk_that_takes_no_more_is_told_of_the_track(tmp_path, track_format, limit):
     """A limit on the size of files stands for the full disk."""
@@ -106,14 +108,14 @@ def test_a_disk_that_takes_no_more_is_told_of_the_track(tmp_path, track_format, 
         signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.parametrize("wav_format", ["wav16", "wav24", "wav32"])
-def test_beyond_its_limit_a_wav_becomes_an_rf64(tmp_path, monkeypatch, wav_format):
+@pytest.mark.parametrize("bits", [16, 24, 32])
+def test_beyond_its_limit_a_wav_becomes_an_rf64(tmp_path, monkeypatch, bits):
     """The limit is lowered: the header differs, the way to it does not."""
-    monkeypatch.setattr(wav_module, "LONGEST_PLAIN", 20_000)
-    paths, _ = write_tracks(tmp_path, [tone(1.0)[np.newaxis]], wav_format, TAGS)
+    monkeypatch.setattr(write_module, "LONGEST_PLAIN", 20_000)
+    paths, _ = write_tracks(tmp_path, [tone(1.0)[np.newaxis]], TrackFormat("wav", bits), TAGS)
     assert paths[0].read_bytes()[:4] == b"RF64"
     samples, _ = soundfile.read(paths[0])
-    np.testing.assert_allclose(samples, tone(1.0), atol=STEPS[wav_format] + 1e-12)
+    np.testing.assert_allclose(samples, tone(1.0), atol=STEPS[f"wav{bits}"] + 1e-12)
     with av.open(str(paths[0])) as container:
         assert sum(frame.samples for frame in container.decode(audio=0)) == 16000
 
@@ -122,7 +124,7 @@ def test_beyond_its_limit_a_wav_becomes_an_rf64(tmp_path, monkeypatch, wav_forma
 def test_more_than_4_gib_are_all_there(tmp_path, n_bytes):
     """A sparse file: a header, a hole, and the last sample."""
     with (tmp_path / "long.wav").open("wb") as file:
-        header = wav_header(48000, 1, "wav16", n_bytes, {})
+        header = wav_header(48000, 1, 16, n_bytes, {})
         file.write(header)
         file.seek(len(header) + n_bytes - 2)
         file.write(struct.pack("<h", 1 << 14))
@@ -135,7 +137,7 @@ def test_more_than_4_gib_are_all_there(tmp_path, n_bytes):
 
 
 def test_small_wavs_are_plain(tmp_path):
-    paths, _ = write_tracks(tmp_path, [tone(0.1)[np.newaxis, :1599]], "wav24")
+    paths, _ = write_tracks(tmp_path, [tone(0.1)[np.newaxis, :1599]], TrackFormat("wav", 24))
     with wave.open(str(paths[0])) as file:  # which knows nothing but plain ones
         assert (file.getnframes(), file.getsampwidth(), file.getnchannels()) == (1599, 3, 1)
     assert paths[0].stat().st_size % 2 == 0
@@ -145,7 +147,7 @@ def test_a_wav_into_a_pipe_leaves_its_length_open(tmp_path):
     stereo = np.stack([tone(0.5), -tone(0.5)])[:, :7999]
     with (tmp_path / "piped.wav").open("wb") as file:
         file.seekable = lambda: False
-        with WavFile(file, 16000, 2, "wav24") as wav:
+        with WavFile(file, 16000, 2, 24) as wav:
             for block in np.array_split(stereo, 3, axis=1):
                 wav.write(block)
     header = (tmp_path / "piped.wav").read_bytes()[:8]

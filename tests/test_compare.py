@@ -70,7 +70,7 @@ def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpor
     assert json.loads(gains[1].read_text())[0]["si_sdri"]["average"]["count"] == 3
     assert "SI-SDRi in dB" in gains[0].read_text()
     longer = dataclasses.replace(comparison, changes=(*comparison.changes, "training.max_epochs=2"))
-    with pytest.raises(TrainingError, match=r"1\+0-seed0: was trained with other training.*another --out"):
+    with pytest.raises(TrainingError, match=r"1\+0-seed0: holds a run with other training; .*another --out"):
         compare(longer, here, noise=noise)
 
 

@@ -329,7 +329,7 @@ def test_a_run_goes_on_where_it_was_stopped(recipe, trained, tmp_path, monkeypat
     assert all(torch.equal(one["state_dict"][name], other["state_dict"][name]) for name in other["state_dict"])
     with pytest.raises(TrainingError, match="go on with --resume, or choose another --out"):
         train(recipe, run)
-    with pytest.raises(TrainingError, match="another network"):
+    with pytest.raises(TrainingError, match="other network"):
         train(with_changes(recipe, ["network.embedding=9"]), run, resume=True)
 
 

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, make_tones, tone
+from conftest import RATE, Told, make_tones, tone
 
 from unbabble.corpora.scan import scan
 
@@ -85,9 +85,9 @@ class TestDurations:
             assert corpus.find(recording.key) == recording
 
     def test_progress(self, tmp_path):
-        calls = []
-        scan([make_tones(tmp_path, "a.wav", "b.wav")], "noise", jobs=1, progress=lambda *counts: calls.append(counts))
-        assert calls == [(1, 2), (2, 2)]
+        told = Told()
+        scan([make_tones(tmp_path, "a.wav", "b.wav")], "noise", jobs=1, progress=told)
+        assert told.tasks == [("scanning", [(1, 2), (2, 2)])]
 
 
 class TestCache:

@@ -150,14 +150,15 @@ def test_a_folder_of_another_origin_is_refused(tiny_model, tiny_siso_only_model,
     mixtures, out = read_set(small_set), tmp_path / "scores"
     evaluate(tiny_model, mixtures, out, limit=1)
     before = (out / "mixtures.csv").read_bytes()
-    for model, metrics in ((tiny_siso_only_model, ("si_sdr",)), (tiny_model, ("si_sdr", "sdr"))):
-        with pytest.raises(OutputError, match="another model, set or choice of metrics"):
+    changes = (tiny_siso_only_model, ("si_sdr",), "model"), (tiny_model, ("si_sdr", "sdr"), "metrics")
+    for model, metrics, other in changes:
+        with pytest.raises(OutputError, match=f"holds scores .* with other {other}"):
             evaluate(model, mixtures, out, metrics=metrics)
     other = tmp_path / "other"
     shutil.copytree(small_set, other)
     path = other / "000000" / "mixture.flac"
     soundfile.write(path, 0.5 * soundfile.read(path)[0], RATE)
-    with pytest.raises(OutputError, match="another model, set"):
+    with pytest.raises(OutputError, match="with other mixtures"):
         evaluate(tiny_model, read_set(other), out)
     assert (out / "mixtures.csv").read_bytes() == before
     (out / "origin.json").unlink()

@@ -334,7 +334,7 @@ def test_a_set_made_with_the_keys_of_before_can_be_gone_on_with(corpora, tmp_pat
     origin.write_text(json.dumps(values))
     simulate([corpora[0]], [corpora[1]], tmp_path, parts, count=2)
     assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 2
-    with pytest.raises(OutputError, match="holds mixtures by another recipe"):
+    with pytest.raises(OutputError, match=r"holds mixtures .* with other mixtures"):
         simulate([corpora[0]], [corpora[1]], tmp_path, (dataclasses.replace(parts[0], weight=2.0),), count=2)
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from unbabble.base.output import beside
 from unbabble.errors import OutputError
-from unbabble.files.naming import Place, Template, free, safe, track_of
-from unbabble.files.results import publish, recover, staged, unfinished
+from unbabble.files.results import Place, Template, free, publish, recover, safe, staged, track_of, unfinished
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_run_can_be_resumed_and_is_not_overwritten(run, tmp_path):
 
 def test_another_network_cannot_go_on_with_a_run_and_leaves_it_whole(run):
     other = read_recipe(REPO / "recipes" / "paper.yaml")
-    with pytest.raises(TrainingError, match="another network"):
+    with pytest.raises(TrainingError, match="other network"):
         train(dataclasses.replace(short_recipe(), network=other.network), run, resume=True)
     assert export_run(run, run / "model").is_dir()
 
@@ -174,7 +174,7 @@ def test_a_run_can_be_changed_and_resumed_from_the_command_line(run, tmp_path):
     assert read_checkpoint(out / "last.safetensors")["epoch"] == 1
     assert run_here("train").returncode == 2
     done = run_here("train", "--resume", tmp_path / "run", "--start", "default")
-    assert (done.returncode, "goes on with its own weights" in " ".join(done.stderr.split())) == (1, True)
+    assert (done.returncode, "holds a run with other training.start" in " ".join(done.stderr.split())) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pyroomacoustics
 import pytest
 import soundfile
-from conftest import RATE, REPO
+from conftest import RATE, REPO, Told
 
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
@@ -45,13 +45,12 @@ def manifest(folder) -> list[dict]:
 
 
 def test_simulating_goes_on_without_them_and_names_each_once(damaged, tmp_path):
-    told = []
     for out, jobs in ((tmp_path / "one", 1), (tmp_path / "two", 2)):
-        told.clear()
-        simulate([damaged[0]], [damaged[1]], out, QUICK, count=COUNT, jobs=jobs, notice=told.append)
-        assert len(told) == len(set(told)) == 3
+        told = Told()
+        simulate([damaged[0]], [damaged[1]], out, QUICK, count=COUNT, jobs=jobs, progress=told)
+        assert len(told.notices) == len(set(told.notices)) == 3
         for name in ("ann/0.flac", "bob/book/1.wav", "dan/0.flac"):
-            assert sum(f"left out: {damaged[0] / name}: " in line for line in told) == 1
+            assert sum(f"left out: {damaged[0] / name}: " in line for line in told.notices) == 1
     one, two = manifest(tmp_path / "one"), manifest(tmp_path / "two")
     assert one == two
     assert len(one) == COUNT

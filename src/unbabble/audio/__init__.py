@@ -18,8 +18,7 @@ from unbabble.audio.recording import (
 from unbabble.audio.resample import Resampler, resample
 from unbabble.audio.sndfile import check_end
 from unbabble.audio.stream import SAMPLE_FORMATS, RawFormat, SampleFormat, open_stream
-from unbabble.audio.wav import WavFile
-from unbabble.audio.write import TRACK_FORMATS, TrackFormat, TrackWriter, suffix_of
+from unbabble.audio.write import TRACK_FORMATS, Container, TrackFormat, TrackWriter, WavFile
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -28,6 +27,7 @@ __all__ = [
     "SHORTEST_S",
     "TAGS",
     "TRACK_FORMATS",
+    "Container",
     "Downmix",
     "RawFormat",
     "Recording",
@@ -44,6 +44,5 @@ __all__ = [
     "open_stream",
     "read_mono",
     "resample",
-    "suffix_of",
     "to_mono",
 ]

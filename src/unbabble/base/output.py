@@ -1,16 +1,23 @@
-"""Results appear whole or not at all: written beside their place, then moved into it."""
+"""Results on disk: whole or not at all, and never mixed with those of another origin.
 
+What is written lies beside its place until it is complete. Work that was stopped goes on in the folder that it has
+claimed, which states what the results depend on.
+"""
+
+import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
-from unbabble.errors import OutputError
+from unbabble.base.reading import from_json
+from unbabble.errors import OutputError, UnbabbleError
 
 try:
     import fcntl
@@ -19,6 +26,10 @@ except ModuleNotFoundError:  # Windows, where nobody can remove what another pro
 
 # What ends the name of what a process is still writing, or has left; once with the number of the process.
 UNFINISHED = re.compile(r"\.part-(?:\d+|[0-9a-f]{12})$")
+ORIGIN = "origin.json"  # in a folder that is claimed
+
+Origin = Mapping[str, Any]
+"""All that results depend on, by name."""
 
 
 @contextmanager
@@ -130,3 +141,66 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def claim(
+    folder: Path,
+    origin: Origin,
+    holds: str,
+    entries: Collection[str] = (),
+    known: Callable[[Origin], Origin] = dict,
+) -> None:
+    """Begin work in a folder, or go on with it where the folder was begun for the same origin.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing. What a killed process has left unfinished in it is removed.
+    origin
+        What the results depend on, fit for JSON; the folder states it.
+    holds
+        What the results are, in a word for the error.
+    entries
+        Names in the folder that the work is going to write.
+    known
+        Brings an origin that an older version has written up to date; it may raise what it likes.
+
+    Raises
+    ------
+    OutputError
+        Where the folder was begun for another origin, or states none and has some of the entries.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ORIGIN
+    if path.exists():
+        try:
+            stated = known(from_json(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, AttributeError, UnbabbleError):
+            stated = {}
+        check_origin(folder, stated, known(origin), f"{holds} (see {ORIGIN})")
+    else:
+        if (foreign := next((name for name in entries if (folder / name).exists()), None)) is not None:
+            raise OutputError(f"{folder / foreign}: is there already, from elsewhere; choose another --out")
+        write_whole(path, (json.dumps(origin, indent=2) + "\n").encode())
+    for left in folder.iterdir():
+        if UNFINISHED.search(left.name) and not is_held(left):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def check_origin(
+    folder: Path, stated: Origin, wanted: Origin, holds: str, error: type[UnbabbleError] = OutputError
+) -> None:
+    """Raise ``error`` where a folder was begun for another origin, with the names of what differs."""
+    if other := differing(stated, wanted):
+        raise error(
+            f"{folder}: holds {holds} with other {', '.join(other)}; choose another --out, or give the same settings "
+            "to go on with it"
+        )
+
+
+def differing(stated: Origin, wanted: Origin) -> list[str]:
+    """The names of what only one of them states, or they state differently."""
+    return [
+        name for name in {**stated, **wanted} if (name in stated) != (name in wanted) or stated[name] != wanted[name]
+    ]

@@ -68,7 +68,7 @@ def evaluate(
             limit=limit,
             network_only=network_only,
             jobs=jobs,
-            stage=screen.progress,
+            progress=screen,
         )
         written = write_report(found, out)
     screen.result(markdown(found))

@@ -30,8 +30,7 @@ def corpus(
     screen = Screen(quiet)
     prepare(out)
     remembered = out.with_name(f"{out.name}.scan.jsonl")
-    with screen.progress("scanning") as progress:
-        found = scan(sources, kind, layout=layout, cache=remembered, progress=progress)
+    found = scan(sources, kind, layout=layout, cache=remembered, progress=screen)
     write_manifest(found.corpus, out)
     screen.result(
         f"{out}: {len(found.corpus.names)} {'noises' if noise else 'speakers'}, "
@@ -55,7 +54,7 @@ def rooms(
 ) -> None:
     """Make a bank of rooms, from which simulate and train draw instead of computing each."""
     screen = Screen(quiet)
-    with extra("rooms"), screen.progress("rooms") as progress:
+    with extra("rooms"):
         from unbabble.base.output import prepare
         from unbabble.mixing.bank import make_bank, room_recipe_of
         from unbabble.mixing.recipe import most_speakers, read_mixtures
@@ -64,7 +63,7 @@ def rooms(
         room = room_recipe_of(mixtures)
         prepare(out)
         sample_rate = mixtures[0].recipe.sample_rate
-        bank = make_bank(room, count, most_speakers(mixtures) + 1, sample_rate, seed, jobs, progress)
+        bank = make_bank(room, count, most_speakers(mixtures) + 1, sample_rate, seed, jobs, screen)
         bank.save(out)
     screen.result(out)
 
@@ -121,8 +120,7 @@ def simulate(
             audio_format=audio_format,
             dry=dry,
             preview=preview,
-            stage=screen.progress,
-            notice=screen.notice,
+            progress=screen,
         )
     for path in results:
         screen.result(path)

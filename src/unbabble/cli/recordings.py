@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +12,7 @@ from unbabble.errors import UnbabbleError
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
     from unbabble.audio import RawFormat
-    from unbabble.files import Options, Outcome
-    from unbabble.files.finding import Job
-    from unbabble.files.many import Tell
+    from unbabble.files import Job, Options, Outcome
 
 INTERRUPTED = 130  # as shells report it
 
@@ -127,35 +124,24 @@ def _raw_format(raw: str | None, rate: int | None, channels: int) -> "RawFormat 
 
 
 def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> None:
-    from unbabble.files.finding import find_jobs
-    from unbabble.files.pipe import separate_into_pipe
+    from unbabble.files import separate_into_pipe
 
-    jobs = find_jobs(inputs, Path(), options)
-    if len(jobs) != 1:
-        raise ValueError(f"--stdout takes one recording and one channel of it, or mix; these are {len(jobs)}")
     try:
-        with screen.progress(jobs[0].name) as progress:
-            peak = separate_into_pipe(jobs[0], options, sys.stdout.buffer, progress)
-        if peak > 1 and options.track_format != "wav32":
-            screen.notice(f"{jobs[0].name}: tracks reach {peak:.2f} of full scale and are clipped; use --bits 32")
+        separate_into_pipe(inputs, sys.stdout.buffer, options, screen)
     except KeyboardInterrupt:
         screen.say("interrupted: what has been written ends in the middle of the recording")
         raise typer.Exit(INTERRUPTED) from None
 
 
 def _into_files(inputs: Sequence[str], out: Path, options: "Options", screen: Screen) -> None:
-    from unbabble.files.finding import find_jobs
-    from unbabble.files.many import run_jobs
-
-    def watch(jobs: "Sequence[Job]") -> "AbstractContextManager[Tell]":
-        return screen.several([job.name for job in jobs], [job.size for job in jobs])
+    from unbabble.files import find_jobs, run_jobs
 
     jobs: Sequence[Job] = ()
     outcomes: list[Outcome] = []
     ended: BaseException | None = None
     try:
         jobs = find_jobs(inputs, out, options)
-        for outcome in run_jobs(jobs, options, watch):
+        for outcome in run_jobs(jobs, options, screen):
             outcomes.append(outcome)
             _show(outcome, screen, alone=len(jobs) == 1)
     except (KeyboardInterrupt, UnbabbleError) as error:

@@ -2,17 +2,18 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-TellOne = Callable[[int, float, float | None], None]  # which piece of work, how much is done, and of how much
+from unbabble.base.progress import Advance, Progress
 
 
 class State:
@@ -21,14 +22,14 @@ class State:
     debug = False
 
 
-class Screen:
+class Screen(Progress):
     """What a user sees: results on standard output; notices, errors and a progress bar on standard error."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         name = TextColumn("{task.description}", markup=False)  # a file's may hold brackets
         self._console = Console(stderr=True)
-        self._bar = Progress(
+        self._bar = Bars(
             *(name, BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
             console=self._console,
             transient=True,
@@ -38,38 +39,20 @@ class Screen:
         )
 
     @contextmanager
-    def progress(self, name: str) -> Iterator[Callable[[float, float | None], None]]:
-        """A bar for one piece of work; gives what moves it: how much is done, and of how much."""
-        with self._bar:
-            task = self._bar.add_task(name, total=None)
-            yield lambda done, total: self._bar.update(task, completed=done, total=total)
+    def task(self, name: str) -> Iterator[Advance]:
+        """A bar, which is seen until all is done."""
+        self._bar.start()
+        task = self._bar.add_task(name, total=None)
+
+        def advance(done: float, total: float | None) -> None:
+            self._bar.update(task, completed=done, total=total, visible=not total or done < total)
+
+        try:
+            yield advance
+        finally:
             self._bar.remove_task(task)
-
-    @contextmanager
-    def several(
-        self, names: Sequence[str], sizes: Sequence[float]
-    ) -> Iterator[Callable[[int, float, float | None], None]]:
-        """A bar for each piece of work that is begun, and one for the whole, in which a piece counts by its size."""
-        tasks: dict[int, TaskID] = {}
-        shares = dict.fromkeys(range(len(names)), 0.0)
-        with self._bar:
-            whole = self._bar.add_task("", total=sum(sizes), visible=len(names) > 1)
-
-            def tell(index: int, done: float, total: float | None) -> None:
-                if index not in tasks:
-                    tasks[index] = self._bar.add_task(names[index], total=total)
-                share = min(1.0, done / total) if total else 0.0
-                self._bar.update(tasks[index], completed=done, total=total, visible=share < 1)
-                self._bar.advance(whole, sizes[index] * (share - shares[index]))
-                shares[index] = share
-                ended = sum(share == 1 for share in shares.values())
-                self._bar.update(whole, description=f"{ended} of {len(names)}")
-
-            try:
-                yield tell
-            finally:
-                for task in self._bar.task_ids:
-                    self._bar.remove_task(task)
+            if not self._bar.task_ids:
+                self._bar.stop()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on standard error, unless quiet: drawn on a terminal, else columns of plain text."""

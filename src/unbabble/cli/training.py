@@ -56,7 +56,7 @@ def train(
         keep_freed_memory()
         settings = {"training.max_minutes": max_minutes, "training.start": start}
         recipe = _recipe(arguments, resume, kind, (speech, noise, splits), settings)
-        model = train_by(recipe, resume or out, resume is not None, Screen().progress)
+        model = train_by(recipe, resume or out, resume is not None, Screen())
     if model is not None:  # only one of several processes has it
         print(model)
 
@@ -98,7 +98,7 @@ def compare(
                 splits=splits,
                 only=only or (),
                 jobs=jobs,
-                stage=screen.progress,
+                progress=screen,
             )
     screen.result(written[0].read_text(encoding="utf-8"))
     for path in written:

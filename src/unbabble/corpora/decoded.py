@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unbabble.audio import read_mono
 from unbabble.base.output import write_whole, writing
-from unbabble.base.progress import Progress, unwatched
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.corpora.corpus import Corpus
 from unbabble.errors import AudioError
 
@@ -49,12 +49,12 @@ class DecodedAudio:
             self._recent[known] = excerpt
         return self._recent[known]
 
-    def load(self, corpus: Corpus, jobs: int = 4, progress: Progress = unwatched) -> None:
+    def load(self, corpus: Corpus, jobs: int = 4, progress: Progress = UNWATCHED) -> None:
         """Decode a whole corpus beforehand; what cannot be read is in ``unreadable`` then."""
         paths = [recording.path for recording in corpus.recordings]
-        with ThreadPoolExecutor(jobs) as pool:
+        with ThreadPoolExecutor(jobs) as pool, progress.task("decoding") as advance:
             for done, _ in enumerate(pool.map(self._try, paths), start=1):
-                progress(done, len(paths))
+                advance(done, len(paths))
 
     def _try(self, path: Path) -> None:
         with suppress(AudioError):

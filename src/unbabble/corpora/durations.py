@@ -40,7 +40,7 @@ def measure_durations(
     durations: dict[Path, float] = {}
     unreadable = []
     measured = dict(known)
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool, progress.task("scanning") as advance:
         results = pool.map(lambda path: _measure(path, known), paths)
         for done, (path, result) in enumerate(zip(paths, results, strict=True), 1):
             if isinstance(result, Measured):
@@ -48,7 +48,7 @@ def measure_durations(
                 measured[result.path] = result
             else:
                 unreadable.append(result)
-            progress(done, len(paths))
+            advance(done, len(paths))
     if cache and measured != known:
         _write_cache(cache, measured)
     return durations, tuple(unreadable)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unbabble.base.progress import Progress, unwatched
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.corpora.corpus import Corpora, Corpus, Recording, check_disjoint
 from unbabble.corpora.durations import measure_durations
 from unbabble.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
@@ -26,7 +26,7 @@ def scan_corpora(
     speech: Sequence[Path],
     noise: Sequence[Path],
     cache: Path | None = None,
-    progress: Progress = unwatched,
+    progress: Progress = UNWATCHED,
 ) -> Corpora:
     """Scan folders and manifests of speech and of noise; see ``scan``. cache: a folder for both."""
     spoken = scan(speech, "speech", cache=cache and cache / "speech.jsonl", progress=progress)
@@ -56,7 +56,7 @@ def scan(
     layout: str = "auto",
     cache: Path | None = None,
     jobs: int | None = None,
-    progress: Progress = unwatched,
+    progress: Progress = UNWATCHED,
 ) -> Scan:
     """The speech or the noise in some places.
 
@@ -73,7 +73,7 @@ def scan(
     jobs
         Threads; None for as many as suit the machine.
     progress
-        Called with the number of files done and of files in all.
+        Told how many files are done.
 
     Raises
     ------

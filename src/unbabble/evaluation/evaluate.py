@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from unbabble.base.parallel import in_parallel
-from unbabble.base.progress import Stage, unwatched_stage
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.errors import AudioError, CorpusError
 from unbabble.evaluation.bins import Bins, overlap_bins
 from unbabble.evaluation.complexity import macs_of_model
@@ -142,7 +142,7 @@ def evaluate(
     limit: int | None = None,
     network_only: bool = False,
     jobs: int = 1,
-    stage: Stage = unwatched_stage,
+    progress: Progress = UNWATCHED,
 ) -> Evaluation:
     """Separate and score a set of mixtures; ``out/mixtures.csv`` grows while that goes on.
 
@@ -182,19 +182,19 @@ def evaluate(
     there = table.read()
     missing = [number for number in numbers if rows[number] not in there]
     unreadable = []
-    with stage("mixtures") as progress:
+    with progress.task("mixtures") as advance:
         for done, result in enumerate(in_parallel(evaluator, missing, jobs), len(numbers) - len(missing) + 1):
             if isinstance(result, Unreadable):
                 unreadable.append(result.reason)
             else:
                 table.append(result)
-            progress(done, len(numbers))
+            advance(done, len(numbers))
     there = table.read()
     read = tuple(number for number in numbers if rows[number] in there)
     if not read:
         raise CorpusError(f"no mixture of {len(numbers)} can be read; the first: {unreadable[0]}")
     results = tuple(there[rows[number]] for number in read)
-    with stage("speed"):
+    with progress.task("speed"):
         speed = measure_speed(folder.path)
     bins = bins or overlap_bins()
     return Evaluation(

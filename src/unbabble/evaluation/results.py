@@ -2,18 +2,17 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbabble.base.output import write_whole, writing
+from unbabble.base.output import claim, write_whole, writing
 from unbabble.errors import OutputError
 from unbabble.evaluation.escape import in_csv
 
-TABLE, ORIGIN = "mixtures.csv", "origin.json"
+TABLE = "mixtures.csv"
 FACTS = ("id", "n_sources", "overlap_ratio", "t60_s", "noise_snr_db", "genders")
 
 
@@ -55,7 +54,7 @@ class ResultTable:
 
     def __init__(self, out: Path, origin: dict[str, Any], columns: Sequence[str]) -> None:
         self.path, self.columns = out / TABLE, tuple(columns)
-        _check_origin(out, origin)
+        claim(out, origin, "scores", [TABLE])
         if self.path.exists():
             _cut_unfinished_line(self.path)
         else:
@@ -91,22 +90,6 @@ def _result(row: dict[str, str], columns: Sequence[str]) -> Result:
         row["genders"],
         {column: _number(row[column]) for column in columns},
     )
-
-
-def _check_origin(out: Path, origin: dict[str, Any]) -> None:
-    """Make the folder, or see that what it holds is of the same origin."""
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    wanted, path = json.dumps(origin, indent=2) + "\n", out / ORIGIN
-    if path.exists() and path.read_text(encoding="utf-8") != wanted:
-        raise OutputError(
-            f"{out}: holds results of another model, set or choice of metrics, or by older rules (see its {ORIGIN}); "
-            "choose another --out, or the same to go on with it"
-        )
-    if not path.exists():
-        if (out / TABLE).exists():
-            raise OutputError(f"{out / TABLE}: is there already, from elsewhere; choose another --out")
-        write_whole(path, wanted.encode())
 
 
 def _cut_unfinished_line(path: Path) -> None:

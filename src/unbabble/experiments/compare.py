@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from unbabble.base.config import NotNegative, Positive, read_settings, settings
-from unbabble.base.output import prepare
-from unbabble.base.progress import Stage, unwatched_stage
+from unbabble.base.output import check_origin, prepare
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.errors import TrainingError
 from unbabble.evaluation.evaluate import evaluate
 from unbabble.evaluation.report import JSON, write_report
@@ -81,7 +81,7 @@ def compare(
     splits: Path | None = None,
     only: Sequence[str] = (),
     jobs: int = 1,
-    stage: Stage = unwatched_stage,
+    progress: Progress = UNWATCHED,
 ) -> list[Path]:
     """Train, score and tabulate; what is in ``out`` already is not made again. Returns the table's files.
 
@@ -98,8 +98,8 @@ def compare(
     recipe = with_changes(recipe, comparison.changes)
     for design in comparison.designs.values():
         _with_design(recipe, design)  # so that what is wrong in the last is told before the first is trained
-    recipe = _with_shared_data(recipe, out, jobs, stage)
-    test = _test_set(comparison.test, recipe, out / "test", jobs, stage)
+    recipe = _with_shared_data(recipe, out, jobs, progress)
+    test = _test_set(comparison.test, recipe, out / "test", jobs, progress)
 
     def recipe_of(name: str, seed: int) -> SeparationRecipe:
         chosen = _with_design(recipe, comparison.designs[name])
@@ -116,16 +116,16 @@ def compare(
                 speakers=most_speakers(recipe.mixtures),  # lone talkers, whom a recipe may have too, have no scores
                 network_only=True,
                 jobs=jobs,
-                stage=stage,
+                progress=progress,
             )
             write_report(found, run / "scores")
 
     if comparison.halving is not None:
-        return _halve(comparison, comparison.halving, out, only, recipe_of, score, stage)
+        return _halve(comparison, comparison.halving, out, only, recipe_of, score, progress)
     for name in only or comparison.designs:
         for seed in comparison.seeds:
             run = run_folder(out, name, seed)
-            _train(recipe_of(name, seed), run, stage)
+            _train(recipe_of(name, seed), run, progress)
             score(run)
     return tabulate(comparison, out)
 
@@ -137,14 +137,14 @@ def _halve(
     only: Sequence[str],
     recipe_of: Callable[[str, int], SeparationRecipe],
     score: Callable[[Path], None],
-    stage: Stage,
+    progress: Progress,
 ) -> list[Path]:
     """Round after round, as far as all that compete have been scored. Returns the files of the last table."""
     (seed,), names, written = comparison.seeds, list(comparison.designs), []
     for number, minutes in enumerate(halving.minutes, start=1):
         for name in names:
             if not only or name in only:
-                score(train_round(recipe_of(name, seed), halving, minutes, run_folder(out, name, seed), stage))
+                score(train_round(recipe_of(name, seed), halving, minutes, run_folder(out, name, seed), progress))
         branches = {name: branch_of(run_folder(out, name, seed), minutes) for name in names}
         scored = [_scored(comparison, name, [run]) for name, run in branches.items() if _is_scored(run)]
         if scored:
@@ -193,18 +193,16 @@ def _with_design(recipe: SeparationRecipe, design: Design | Changes) -> Separati
     return replace(recipe, network=replace(recipe.network, design=design))
 
 
-def _train(recipe: SeparationRecipe, run: Path, stage: Stage) -> None:
+def _train(recipe: SeparationRecipe, run: Path, progress: Progress) -> None:
     started = (run / LAST).exists()
     if started:
-        before = recipe_of_run(run)
-        asked = ("seed", "mixtures", "network", "training")
-        if changed := [name for name in asked if getattr(before, name) != getattr(recipe, name)]:
-            raise TrainingError(
-                f"{run}: was trained with other {', '.join(changed)} than the comparison has now; "
-                "give the settings of its recipe.yaml, or another --out"
-            )
+        stated, wanted = (
+            {name: getattr(one, name) for name in ("seed", "mixtures", "network", "training")}
+            for one in (recipe_of_run(run), recipe)
+        )
+        check_origin(run, stated, wanted, "a run", TrainingError)
     if not (run / "model" / CARD).is_file():
-        train(recipe, run, started, stage)
+        train(recipe, run, started, progress)
 
 
 def _n_mixtures(run: Path) -> float:
@@ -214,29 +212,20 @@ def _n_mixtures(run: Path) -> float:
     return float(training["steps"] * settings["batch_size"] * settings["accumulate"])
 
 
-def _with_shared_data(recipe: SeparationRecipe, out: Path, jobs: int, stage: Stage) -> SeparationRecipe:
+def _with_shared_data(recipe: SeparationRecipe, out: Path, jobs: int, progress: Progress) -> SeparationRecipe:
     """Decoded audio and rooms that all runs share, made once."""
     rooms = out / "rooms.npz"
     has_rooms = any(part.recipe.room is not None for part in recipe.mixtures)
     if has_rooms and not rooms.exists():
         prepare(rooms)
         sample_rate, n_positions = recipe.network.sample_rate, most_speakers(recipe.mixtures) + 1
-        with stage("rooms") as progress:
-            bank = make_bank(
-                room_recipe_of(recipe.mixtures),
-                recipe.data.rooms,
-                n_positions,
-                sample_rate,
-                recipe.seed,
-                jobs,
-                progress,
-            )
-            bank.save(rooms)
+        room, count = room_recipe_of(recipe.mixtures), recipe.data.rooms
+        make_bank(room, count, n_positions, sample_rate, recipe.seed, jobs, progress).save(rooms)
     data = replace(recipe.data, cache=recipe.data.cache or out.absolute() / "decoded")
     return replace(recipe, data=replace(data, bank=rooms.absolute()) if has_rooms else data)
 
 
-def _test_set(config: TestConfig, recipe: SeparationRecipe, folder: Path, jobs: int, stage: Stage) -> Path:
+def _test_set(config: TestConfig, recipe: SeparationRecipe, folder: Path, jobs: int, progress: Progress) -> Path:
     """The mixtures to test on, by the recipe's own."""
     data = recipe.data
     simulate(
@@ -249,6 +238,6 @@ def _test_set(config: TestConfig, recipe: SeparationRecipe, folder: Path, jobs: 
         splits=data.splits,
         split=config.split,
         jobs=jobs,
-        stage=stage,
+        progress=progress,
     )
     return folder

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from unbabble.base.config import Fraction, Positive, PositiveFloat, settings
-from unbabble.base.progress import Stage
+from unbabble.base.progress import Progress
 from unbabble.errors import TrainingError
 from unbabble.inference.model_folder import CARD
 from unbabble.training.checkpoint import BEST, LAST
@@ -46,19 +46,19 @@ def branch_of(run: Path, minutes: float) -> Path:
     return run / BRANCH.format(minutes)
 
 
-def train_round(recipe: Recipe, halving: Halving, minutes: float, run: Path, stage: Stage) -> Path:
+def train_round(recipe: Recipe, halving: Halving, minutes: float, run: Path, progress: Progress) -> Path:
     """Train a network until a round ends, what is there already left out; returns the branch to be scored.
 
     Raises TrainingError where the recipe's schedule is no trapezoid, and what ``train`` raises.
     """
     held, branch = run / HELD, branch_of(run, minutes)
     if not (branch / "model" / CARD).is_file():
-        _train_until(recipe, minutes, 0.0, held, stage)
+        _train_until(recipe, minutes, 0.0, held, progress)
         if not (branch / LAST).exists():
             shutil.rmtree(branch, ignore_errors=True)
             shutil.copytree(held, branch, ignore=shutil.ignore_patterns("model", "logs", BEST))
         longer = 1 + halving.decay
-        _train_until(recipe, minutes * longer, halving.decay / longer, branch, stage)
+        _train_until(recipe, minutes * longer, halving.decay / longer, branch, progress)
     return branch
 
 
@@ -68,9 +68,9 @@ def survivors(names: Sequence[str], score_of: Callable[[str], float], keep: int)
     return [name for name in names if name in best]
 
 
-def _train_until(recipe: Recipe, minutes: float, decay: float, run: Path, stage: Stage) -> None:
+def _train_until(recipe: Recipe, minutes: float, decay: float, run: Path, progress: Progress) -> None:
     schedule = recipe.training.schedule
     if not isinstance(schedule, TrapezoidSchedule):
         raise TrainingError("halving needs training.schedule={kind: trapezoid}, whose end can be put anywhere")
     training = replace(recipe.training, max_minutes=minutes, schedule=replace(schedule, decay=decay))
-    train(replace(recipe, training=training), run, (run / LAST).exists(), stage)
+    train(replace(recipe, training=training), run, (run / LAST).exists(), progress)

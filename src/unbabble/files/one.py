@@ -1,25 +1,26 @@
 """One recording: decoded, separated and written, block by block."""
 
+import io
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
+
+import numpy as np
 
 from unbabble import __version__
-from unbabble.audio import Downmix, Recording, Samples, TrackWriter, open_recording, open_stream, suffix_of
+from unbabble.audio import Downmix, Recording, Samples, TrackWriter, WavFile, open_recording, open_stream
 from unbabble.base.output import writing
-from unbabble.base.progress import Progress, unwatched
+from unbabble.base.progress import UNWATCHED, Advance, Progress
 from unbabble.errors import ModelError, OutputError, UnbabbleError
-from unbabble.files.finding import Job
-from unbabble.files.naming import SIDECAR, Place
-from unbabble.files.options import Options
-from unbabble.files.results import STAGED_SIDECAR, staged
+from unbabble.files.jobs import Job, Options, find_jobs
+from unbabble.files.results import SIDECAR, STAGED_SIDECAR, Place, staged
 from unbabble.inference.model_folder import ModelFolder
 from unbabble.inference.separator import Separator, Stream
 from unbabble.tracking.activity import Turn
@@ -45,11 +46,11 @@ class Outcome:
         return [self.job.place.sidecar.parent / track["file"] for track in listed]
 
 
-def separate_one(job: Job, separator: Separator, options: Options, progress: Progress = unwatched) -> Outcome:
+def separate_one(job: Job, separator: Separator, options: Options, advance: Advance) -> Outcome:
     """Separate one recording and write its tracks and sidecar, whole or not at all."""
     try:
         with named_errors(job):
-            summary = _separate(job, separator, options, progress)
+            summary = _separate(job, separator, options, advance)
     except UnbabbleError as error:
         return Outcome(job, error=error)
     return Outcome(job, summary, notices=tuple(_notices(job, summary, separator.model)))
@@ -70,14 +71,14 @@ def named_errors(job: Job) -> Iterator[None]:
         raise UnbabbleError(message) from error
 
 
-def separated_blocks(recording: Recording, stream: Stream, downmix: Downmix, progress: Progress) -> Iterator[Samples]:
+def separated_blocks(recording: Recording, stream: Stream, downmix: Downmix, advance: Advance) -> Iterator[Samples]:
     """Push a recording through a stream: blocks of (tracks, samples), as they are ready."""
     n_done = 0
     with stream:
         for block in recording.blocks:
             yield stream.push(downmix.push(block))
             n_done += block.shape[1]
-            progress(n_done / recording.sample_rate, recording.duration_s)
+            advance(n_done / recording.sample_rate, recording.duration_s)
         yield stream.finish()
 
 
@@ -92,17 +93,65 @@ def opened(job: Job, options: Options) -> Iterator[Recording]:
             yield recording
 
 
-def _separate(job: Job, separator: Separator, options: Options, progress: Progress) -> dict[str, Any]:
+def separate_into_pipe(
+    inputs: Sequence[str | Path], file: BinaryIO, options: Options, progress: Progress = UNWATCHED
+) -> None:
+    """Write all tracks of one recording side by side, as one wav whose header leaves the length open.
+
+    A track on which nobody is heard comes as silence. ``progress`` is told where integers were clipped.
+
+    Parameters
+    ----------
+    inputs
+        One recording, of which one channel is chosen, or mix.
+    file
+        Open for writing in binary; every block goes there at once.
+    options
+        Of which jobs, filename, activity and force mean nothing here.
+    progress
+        Told what goes on.
+
+    Raises
+    ------
+    UnbabbleError
+        Where the recording cannot be separated or the tracks cannot be written.
+    BrokenPipeError
+        Where nobody reads on.
+    ValueError
+        Where the inputs are several recordings.
+    """
+    jobs = find_jobs(inputs, Path(), options)
+    if len(jobs) != 1:
+        raise ValueError(f"--stdout takes one recording and one channel of it, or mix; these are {len(jobs)}")
+    (job,), peak = jobs, 0.0
+    with progress.task(job.name) as advance:
+        separator = options.separator(options.threads)
+        if options.audio_format == "flac":
+            raise OutputError("flac cannot be written to standard output; expected wav; leave --format out")
+        if job.error is not None:
+            raise job.error
+        with named_errors(job), opened(job, options) as recording:
+            stream, bits = separator.stream(recording.sample_rate, options.n_sources), options.track_format.bits
+            sink = cast(BinaryIO, _Flushed(file))
+            with WavFile(sink, recording.sample_rate, stream.n_tracks, bits, recording.tags) as wav:
+                for block in separated_blocks(recording, stream, Downmix(job.channel), advance):
+                    wav.write(block)
+                    peak = max(peak, float(np.abs(block).max(initial=0.0)))
+    if peak > 1 and options.track_format.clips:
+        progress.notice(f"{job.name}: tracks reach {peak:.2f} of full scale and are clipped; use --bits 32")
+
+
+def _separate(job: Job, separator: Separator, options: Options, advance: Advance) -> dict[str, Any]:
     """Write tracks, activity and sidecar; returns the sidecar's content."""
     started = time.perf_counter()
     decided = job.decided(options, separator.model, separator.diarizer.folder)
     downmix = Downmix(job.channel)
     with opened(job, options) as recording, staged(job.place) as stage:
         stream = separator.stream(recording.sample_rate, options.n_sources, separator.engine.at_once)
-        suffix = suffix_of(options.track_format)
+        suffix = options.track_format.suffix
         paths = [stage / f"speaker{number + 1}{suffix}" for number in range(stream.n_tracks)]
         with TrackWriter(paths, recording.sample_rate, options.track_format, recording.tags) as writer:
-            for block in separated_blocks(recording, stream, downmix, progress):
+            for block in separated_blocks(recording, stream, downmix, advance):
                 writer.write(block)
             everyone, active = tuple(range(stream.n_tracks)), stream.active_speakers
             kept = everyone if options.n_sources else active
@@ -186,3 +235,26 @@ def _write_text(path: Path, text: str) -> None:
 def _decibels(peak: float) -> float | None:
     """Peak in dB of full scale; None for silence."""
     return round(20 * math.log10(peak), 2) if peak > 0 else None
+
+
+class _Flushed(io.RawIOBase):
+    """A file to which every block goes at once, and in which nothing can be changed later."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        try:
+            left = memoryview(data)
+            while left:  # a file without a buffer takes what fits into the pipe
+                left = left[self._file.write(left) :]
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            reason = f"standard output: cannot be written: {error.strerror}; check where it leads"
+            raise OutputError(reason) from error
+        return len(data)

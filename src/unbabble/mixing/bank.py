@@ -12,7 +12,7 @@ import numpy as np
 from unbabble.base.config import dump_settings, parse_settings
 from unbabble.base.output import whole_file
 from unbabble.base.parallel import in_parallel
-from unbabble.base.progress import Progress, unwatched
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.base.reading import from_json
 from unbabble.errors import CorpusError
 from unbabble.mixing.plan import Room
@@ -67,13 +67,14 @@ def make_bank(
     sample_rate: int,
     seed: int,
     jobs: int = 1,
-    progress: Progress = unwatched,
+    progress: Progress = UNWATCHED,
 ) -> RoomBank:
     """Many rooms at once; the same for any number of jobs. Raises CorpusError."""
     made = []
-    for one in in_parallel(partial(_make_one, recipe, n_positions, sample_rate, seed), range(count), jobs):
-        made.append(one)
-        progress(len(made), count)
+    with progress.task("rooms") as advance:
+        for one in in_parallel(partial(_make_one, recipe, n_positions, sample_rate, seed), range(count), jobs):
+            made.append(one)
+            advance(len(made), count)
     rooms, responses = zip(*made, strict=True)
     return RoomBank(recipe, sample_rate, rooms, responses)
 

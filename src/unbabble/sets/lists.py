@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.base.config import parse_settings
-from unbabble.base.output import UNFINISHED
+from unbabble.base.output import ORIGIN, UNFINISHED
 from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpus
 from unbabble.errors import CorpusError, RecipeError
 from unbabble.mixing.plan import Plan
 from unbabble.sets.read import MANIFEST
-from unbabble.sets.write import ORIGIN, PREVIEW, SCAN, TABLE
+from unbabble.sets.write import PREVIEW, SCAN, TABLE
 
 AUTHORS_RATE = 16000
 AUTHORS_LENGTH = 4 * AUTHORS_RATE  # samples

@@ -1,12 +1,12 @@
 """Speech, noise and a recipe or a list into a set of mixtures on disk, and a page that shows some of it."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from unbabble.base.config import dump_settings
 from unbabble.base.output import writing
-from unbabble.base.progress import Stage, unwatched_stage
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
@@ -37,33 +37,30 @@ def simulate(
     audio_format: str = "flac",
     dry: bool = False,
     preview: int = 0,
-    stage: Stage = unwatched_stage,
-    notice: Callable[[str], None] = lambda _text: None,
+    progress: Progress = UNWATCHED,
 ) -> list[Path]:
     """Write ``count`` drawn mixtures, or those of a list, and a page that shows some; returns what was written.
 
     speech, noise: corpus folders or manifests; mixtures: what to draw from; listed: a list to render instead,
     of which mixtures with speakers outside the split are left out; seed: with its number, it defines each
     mixture; bank: rooms to draw from; split: of the split file or the corpora, None for all that there is;
-    preview: how many mixtures ``out/preview.html`` shows; stage, notice: who is told what goes on. For the rest
-    see write_set. Raises CorpusError, RecipeError, AudioError, OutputError.
+    preview: how many mixtures ``out/preview.html`` shows; progress: told what goes on. For the rest see
+    write_set. Raises CorpusError, RecipeError, AudioError, OutputError.
     """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    with stage("scanning") as progress:
-        everything = scan_corpora(speech, noise, out / SCAN, progress)
+    everything = scan_corpora(speech, noise, out / SCAN, progress)
     for line in everything.unreadable:
-        notice(f"left out: {line}")
+        progress.notice(f"left out: {line}")
     corpora = everything if split is None else everything.in_split(split, splits)
     if listed is None:
         plans, render = _drawn(corpora, mixtures, max(count, preview), seed, bank)
     else:
-        plans, render = listed_plans(listed, everything, corpora, notice)
+        plans, render = listed_plans(listed, everything, corpora, progress)
         count = len(plans.names)
     written = []
     if count:
-        with stage("mixtures") as progress:
-            written.append(write_set(plans.first(count), render, out, audio_format, dry, jobs, progress, notice))
+        written.append(write_set(plans.first(count), render, out, audio_format, dry, jobs, progress))
     if preview:
         written.append(_show(plans.first(preview), render, out / PREVIEW))
     return written
@@ -84,11 +81,11 @@ def _drawn(corpora: Corpora, mixtures: Mixtures, count: int, seed: int, bank: Pa
 
 
 def listed_plans(
-    path: Path, everything: Corpora, corpora: Corpora, notice: Callable[[str], None] = lambda _text: None
+    path: Path, everything: Corpora, corpora: Corpora, progress: Progress = UNWATCHED
 ) -> tuple[Plans, Renderer]:
     """The mixtures of a list whose talkers are all in ``corpora``, and what renders them.
 
-    everything: all that the list may name; notice: told how many are left out. Raises CorpusError.
+    everything: all that the list may name; progress: told how many are left out. Raises CorpusError.
     """
     every = read_list(path, everything.speech, everything.noise)
     speakers = set(corpora.speech.names)
@@ -98,7 +95,9 @@ def listed_plans(
     if not kept:
         raise CorpusError(f"{path}: every mixture has speakers of other splits; choose another split, or none")
     if len(kept) < len(every):
-        notice(f"{path}: left out {len(every) - len(kept)} of {len(every)} mixtures, with speakers of other splits")
+        progress.notice(
+            f"{path}: left out {len(every) - len(kept)} of {len(every)} mixtures, with speakers of other splits"
+        )
     plans = list(kept.values())
     origin = {"list": hashlib.sha256(path.read_bytes()).hexdigest()[:16], **_fingerprints(everything)}
     audio = DecodedAudio(plans[0].sample_rate, keep=KEPT_RECORDINGS)

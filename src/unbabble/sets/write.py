@@ -14,12 +14,12 @@ import numpy as np
 import soundfile
 
 from unbabble.base.config import dump_settings, parse_settings
-from unbabble.base.output import UNFINISHED, is_held, whole_folder, write_whole, writing
+from unbabble.base.output import ORIGIN, Origin, claim, whole_folder, write_whole, writing
 from unbabble.base.parallel import in_parallel
-from unbabble.base.progress import Progress, unwatched
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpus
-from unbabble.errors import AudioError, CorpusError, OutputError, RecipeError
+from unbabble.errors import AudioError, CorpusError, OutputError
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.recipe import WeightedRecipe
 from unbabble.mixing.render import Mixture, Renderer
@@ -27,7 +27,7 @@ from unbabble.mixing.signals import Samples
 from unbabble.sets.read import MANIFEST
 
 FORMATS = ("flac", "wav")
-TABLE, ORIGIN, FACTS = "manifest.csv", "origin.json", "facts.json"
+TABLE, FACTS = "manifest.csv", "facts.json"
 SCAN, PREVIEW = "scan", "preview.html"  # what else can lie in a set
 BYTES_A_SAMPLE = 3
 MEASURED_PLANS = 10  # from whose length the size of a set is estimated
@@ -91,8 +91,7 @@ def write_set(
     audio_format: str = "flac",
     dry: bool = False,
     jobs: int = 1,
-    progress: Progress = unwatched,
-    notice: Callable[[str], None] = lambda _text: None,
+    progress: Progress = UNWATCHED,
 ) -> Path:
     """Write mixtures and their truths, one folder each, and a manifest of them.
 
@@ -100,19 +99,20 @@ def write_set(
     ``dry`` also the signals before the room) and its facts, whole or not at all. Names that are there already
     stay as they are, so that a stopped run can go on; a folder of another origin is refused. Returns the path
     of ``manifest.jsonl``, one object a line; ``manifest.csv`` holds the same facts as a table. The result does
-    not depend on ``jobs``. Recordings that cannot be read are told to ``notice`` and left out. Raises CorpusError, at
-    the end, where mixtures could not be made for that; OutputError.
+    not depend on ``jobs``. Recordings that cannot be read are told to ``progress`` and left out. Raises
+    CorpusError, at the end, where mixtures could not be made for that; OutputError.
     """
-    _begin(out, plans.names, {**plans.origin, "format": audio_format, "dry": dry})
+    claim(out, {**plans.origin, "format": audio_format, "dry": dry}, "mixtures", plans.names, _with_known_keys)
     _check_space(plans, out, dry)
     writer = SetWriter(plans, render, out, audio_format, dry)
     told: set[str] = set()
-    for done, unreadable in enumerate(in_parallel(writer, range(len(plans.names)), jobs), start=1):
-        for line in unreadable:
-            if line not in told:
-                notice(f"left out: {line}")
-        told.update(unreadable)
-        progress(done, len(plans.names))
+    with progress.task("mixtures") as advance:
+        for done, unreadable in enumerate(in_parallel(writer, range(len(plans.names)), jobs), start=1):
+            for line in unreadable:
+                if line not in told:
+                    progress.notice(f"left out: {line}")
+            told.update(unreadable)
+            advance(done, len(plans.names))
     made = {name: None for name in plans.names if (out / name).is_dir()}
     rows = [_read_facts(out / name / FACTS) for name in made]
     write_whole(out / TABLE, _table(rows).encode())
@@ -163,36 +163,8 @@ def facts_of(name: str, plan: Plan, files: dict[str, str], speech: Corpus) -> di
     }
 
 
-def _begin(out: Path, names: Sequence[str], origin: dict[str, Any]) -> None:
-    """Make the folder, or see that what it holds is of the same origin; remove what a killed process left."""
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    wanted = json.dumps(origin, indent=2) + "\n"
-    path = out / ORIGIN
-    if path.exists() and not _same_origin(path, origin):
-        raise OutputError(
-            f"{out}: holds mixtures by another recipe, list, seed, format or corpus (see its {ORIGIN}); "
-            "choose another --out, or the same settings to go on with it"
-        )
-    if not path.exists():
-        in_the_way = next((name for name in names if (out / name).exists()), None)
-        if in_the_way is not None:
-            raise OutputError(f"{out / in_the_way}: is there already, from elsewhere; choose another --out")
-        write_whole(path, wanted.encode())
-    for left in out.iterdir():
-        if UNFINISHED.search(left.name) and not is_held(left):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def _same_origin(path: Path, wanted: dict[str, Any]) -> bool:
-    """Whether a set is of this origin, though its recipe may have been written with older keys."""
-    try:
-        return _with_known_keys(from_json(path.read_text(encoding="utf-8"))) == _with_known_keys(wanted)
-    except (OSError, ValueError, TypeError, AttributeError, RecipeError):
-        return False
-
-
-def _with_known_keys(origin: dict[str, Any]) -> dict[str, Any]:
+def _with_known_keys(origin: Origin) -> Origin:
+    """The same, though its recipe may have been written with older keys. Raises RecipeError."""
     parts = origin.get("mixtures", ())
     return {**origin, "mixtures": [parse_settings(WeightedRecipe, part, ORIGIN) for part in parts]}
 

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unbabble.base.config import dump_settings
-from unbabble.base.output import write_whole, writing
+from unbabble.base.output import check_origin, write_whole, writing
 from unbabble.base.reading import from_json
 from unbabble.errors import TrainingError
 from unbabble.training.config import Recipe, parse_recipe
@@ -37,10 +37,11 @@ def prepare_run(run: Path, recipe: Recipe, resume: bool) -> None:
         if not started:
             raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
         before = recipe_of_run(run, recipe.kind)
-        if (before.kind, before.network) != (recipe.kind, recipe.network):
-            raise TrainingError(f"{run}: was started with another network; give its {RECIPE}, or another --out")
-        if before.training.start != recipe.training.start:
-            raise TrainingError(f"{run}: training.start is for new runs; this one goes on with its own weights")
+        stated, wanted = (
+            {"kind": one.kind, "network": one.network, "training.start": one.training.start}
+            for one in (before, recipe)
+        )
+        check_origin(run, stated, wanted, "a run", TrainingError)
     with writing(run):
         run.mkdir(parents=True, exist_ok=True)
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unbabble.base.config import dump_settings
 from unbabble.base.output import prepare
-from unbabble.base.progress import Stage, unwatched_stage
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
@@ -54,7 +54,7 @@ class DataModule(lightning.LightningDataModule):
     processes
         All that train together, each on its part of every batch. The first that comes here decodes and makes rooms,
         while the others wait.
-    stage
+    progress
         Told what goes on.
 
     Attributes
@@ -70,10 +70,10 @@ class DataModule(lightning.LightningDataModule):
     """
 
     def __init__(
-        self, recipe: Recipe, run: Path, processes: Processes = ALONE, stage: Stage = unwatched_stage
+        self, recipe: Recipe, run: Path, processes: Processes = ALONE, progress: Progress = UNWATCHED
     ) -> None:
         super().__init__()
-        self.recipe, self.run, self.processes, self.stage = recipe, run, processes, stage
+        self.recipe, self.run, self.processes, self.progress = recipe, run, processes, progress
         self.sample_rate = recipe.mixtures[0].recipe.sample_rate
         self.notices: tuple[str, ...] = ()
         self.drawn = 0
@@ -141,14 +141,12 @@ class DataModule(lightning.LightningDataModule):
     def corpora(self) -> dict[str, Corpora]:
         """Those of the train and of the valid split, decoded."""
         config = self.recipe.data
-        with self.stage("scanning") as progress:
-            everything = scan_corpora(config.speech, config.noise, self.run / "scan", progress)
+        everything = scan_corpora(config.speech, config.noise, self.run / "scan", self.progress)
         splits = dict(zip(("train", "valid"), split_corpora(everything, config, self.recipe.seed), strict=True))
         speech = splits["train"].speech
         for corpora in splits.values():
             for corpus in (corpora.speech, *([corpora.noise] if corpora.noise else [])):
-                with self.stage("decoding") as progress:
-                    self.audio.load(corpus, progress=progress)
+                self.audio.load(corpus, progress=self.progress)
         self.notices = (
             *(f"left out: {line}" for line in (*everything.unreadable, *map(str, self.audio.unreadable.values()))),
             f"{speech.hours:.2f} h of {len(speech.names)} speakers to train on",
@@ -177,8 +175,7 @@ class DataModule(lightning.LightningDataModule):
         if path.exists():
             return read_bank(path)
         jobs = min(os.cpu_count() or 1, count)
-        with self.stage("rooms") as progress:
-            bank = make_bank(room, count, n_positions, self.sample_rate, seed, jobs, progress)
+        bank = make_bank(room, count, n_positions, self.sample_rate, seed, jobs, self.progress)
         prepare(path)
         bank.save(path)
         return bank

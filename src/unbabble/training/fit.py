@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from unbabble.base.progress import Stage, unwatched_stage
+from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.errors import TrainingError
 from unbabble.inference.model_folder import WEIGHTS
 from unbabble.training.callbacks import callbacks_of
@@ -41,7 +41,7 @@ TASKS: dict[str, Callable[[Any, Any, DataModule], Task]] = {  # of a network and
 }
 
 
-def train(recipe: Recipe, run: Path, resume: bool = False, stage: Stage = unwatched_stage) -> Path | None:
+def train(recipe: Recipe, run: Path, resume: bool = False, progress: Progress = UNWATCHED) -> Path | None:
     """Train by a recipe and export the best weights.
 
     Under torchrun, all processes train one network, each on its part of every batch.
@@ -54,7 +54,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False, stage: Stage = unwatc
         Folder that gets checkpoints, logs and the recipe.
     resume
         Go on from the run's last checkpoint.
-    stage
+    progress
         Told what goes on before.
 
     Returns
@@ -84,7 +84,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False, stage: Stage = unwatc
             write_checkpoint({"model": known_as, "weights": network.state_dict()}, run / START)
     if recipe.training.compile:
         network.compile()
-    data = DataModule(recipe, run, processes, stage)
+    data = DataModule(recipe, run, processes, progress)
     for notice in (*data.notices, f"network of {network.n_parameters / 1e6:.2f} M parameters"):
         console.print(notice, highlight=False)
     if processes.first:

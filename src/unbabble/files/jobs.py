@@ -1,21 +1,117 @@
-"""Which recordings there are, and where the results of each go."""
+"""What is to be done: the options, which recordings there are, and where the results of each go."""
 
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from unbabble.audio import AUDIO_SUFFIXES, open_recording
+from unbabble.audio import AUDIO_SUFFIXES, Container, RawFormat, TrackFormat, open_recording
 from unbabble.errors import AudioError, OutputError, UnbabbleError
-from unbabble.files.naming import SIDECAR, Place, Template, free, same, track_of
-from unbabble.files.options import Options
-from unbabble.files.results import STAGE, tracks_listed
+from unbabble.files.results import FILENAME, SIDECAR, STAGE, Place, Template, free, same, track_of, tracks_listed
 from unbabble.inference.model_folder import ModelFolder
+from unbabble.inference.separator import Separator
+from unbabble.tracking.diarizer import DEFAULT as DIARIZER
 from unbabble.tracking.diarizer import DiarizerFolder
 
 STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How recordings are separated and what is written: the flags of ``unbabble separate``.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model, or a model folder.
+    speakers
+        How many tracks to give; ``"auto"`` leaves out tracks without an active speaker.
+    channel
+        ``"mix"`` averages all channels, a number (1 is the first) takes that one, ``"each"`` separates every channel
+        by itself.
+    audio_format, bits
+        ``"wav"`` of 16, 24 or 32 bits (floats, the default), or ``"flac"`` of 24.
+    filename
+        Where tracks go below the folder for the results, with the fields track, speaker, ext and channel.
+    activity
+        Write who speaks when, too.
+    force
+        Replace results that are there.
+    window_s, overlap_s, diarizer
+        As of ``Separator``; ``listener`` is the old name of ``diarizer``.
+    jobs
+        Processes, which share ``threads``.
+    threads
+        Processor threads of all jobs together; None: one a core.
+    raw
+        How to read standard input that has no header.
+    max_hours
+        How long a recording may be; None: as long as its size makes likely.
+
+    Raises
+    ------
+    ValueError
+        Where one of them cannot be.
+    """
+
+    model: str | Path = "default"
+    speakers: int | Literal["auto"] = "auto"
+    channel: int | Literal["mix", "each"] = "mix"
+    audio_format: Container = "wav"
+    bits: int | None = None
+    filename: str = FILENAME
+    activity: bool = False
+    force: bool = False
+    window_s: float | None = None
+    overlap_s: float | None = None
+    jobs: int = 1
+    threads: int | None = None
+    raw: RawFormat | None = None
+    max_hours: float | None = None
+    diarizer: str | Path = DIARIZER
+    listener: InitVar[str | Path | None] = None  # the old name of diarizer
+
+    def __post_init__(self, listener: str | Path | None) -> None:
+        if listener is not None:
+            object.__setattr__(self, "diarizer", listener)
+        Template(self.filename)
+        TrackFormat.of(self.audio_format, self.bits)
+        if self.max_hours is not None and not self.max_hours > 0:
+            raise ValueError(f"max_hours {self.max_hours} is not a number above 0")
+        for name, words in (("speakers", ("auto",)), ("channel", ("mix", "each")), ("jobs", ())):
+            value = getattr(self, name)
+            if value not in words and not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"{name} {value!r} is not {' or '.join((*words, 'a number from 1'))}")
+
+    @property
+    def track_format(self) -> TrackFormat:
+        """How tracks are written."""
+        return TrackFormat.of(self.audio_format, self.bits)
+
+    @property
+    def n_sources(self) -> int | None:
+        """How many tracks are forced; None leaves it to the active speakers."""
+        return None if self.speakers == "auto" else self.speakers
+
+    def separator(self, threads: int | None) -> Separator:
+        """A separator as chosen. Raises ModelError; ValueError for the window."""
+        return Separator(
+            self.model, window_s=self.window_s, overlap_s=self.overlap_s, threads=threads, diarizer=self.diarizer
+        )
+
+    def deciding(self, model: ModelFolder, diarizer: DiarizerFolder) -> dict[str, Any]:
+        """All of them that decide what is written, for the sidecar."""
+        return {
+            "model": model.card["checksums"],
+            "listener": diarizer.checksums,
+            "speakers": self.speakers,
+            "format": self.track_format.name,
+            "window_s": self.window_s,
+            "overlap_s": self.overlap_s,
+            "activity": self.activity,
+        }
 
 
 @dataclass(frozen=True)
