@@ -1,16 +1,205 @@
-"""Train, evaluate and simulate from Python, as the commands of these names do. Each needs the extra ``train``."""
+"""The toolkit from Python: each function does what the command of its name does, which calls it.
+
+All but ``corpus`` need the extra ``train``. What can be refused without PyTorch, which takes seconds to load, is
+refused before that.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unbabble.base.extra import extra
+from unbabble.base.progress import UNWATCHED, Progress
+from unbabble.errors import ArgumentError, extra
 
 if TYPE_CHECKING:
+    from unbabble.corpora.scan import Scan
     from unbabble.evaluation.evaluate import Evaluation
 
 Folder = str | Path
 Folders = Folder | Sequence[Folder]
+
+
+def corpus(
+    sources: Folders, out: Folder, *, noise: bool = False, layout: str = "auto", progress: Progress = UNWATCHED
+) -> "Scan":
+    """List a corpus as a manifest: speakers (or noises), files, durations, splits.
+
+    Parameters
+    ----------
+    sources
+        Folders of speech, or of noise, and manifests.
+    out
+        The manifest to write: .csv or .jsonl.
+    noise
+        Whether the folders hold noise, not speech.
+    layout
+        Layout of the folders; by default each is recognised.
+    progress
+        Told what goes on.
+
+    Returns
+    -------
+    Scan
+        The ``corpus``, and a line for each file that is ``unreadable``.
+
+    Raises
+    ------
+    CorpusError, OutputError, ValueError
+        Where nothing can be listed.
+    """
+    from unbabble.base.output import prepare
+    from unbabble.corpora.manifest import MANIFEST_SUFFIXES, write_manifest
+    from unbabble.corpora.readers import LAYOUTS, Kind
+    from unbabble.corpora.scan import scan
+
+    kind: Kind = "noise" if noise else "speech"
+    if layout not in ("auto", *LAYOUTS[kind]):
+        raise ArgumentError(f"layout {layout!r} is not one of auto, {', '.join(LAYOUTS[kind])}")
+    manifest = Path(out)
+    if manifest.suffix.lower() not in MANIFEST_SUFFIXES:
+        raise ArgumentError(f"{manifest} ends in none of {', '.join(MANIFEST_SUFFIXES)}")
+    prepare(manifest)
+    remembered = manifest.with_name(f"{manifest.name}.scan.jsonl")
+    found = scan(_paths(sources) or [], kind, layout=layout, cache=remembered, progress=progress)
+    write_manifest(found.corpus, manifest)
+    return found
+
+
+def rooms(
+    out: Folder,
+    count: int,
+    *,
+    recipe: Folder | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Progress = UNWATCHED,
+) -> Path:
+    """Make a bank of rooms, from which ``simulate`` and ``train`` draw instead of computing each.
+
+    Parameters
+    ----------
+    out
+        The bank to write: .npz.
+    count
+        Number of rooms.
+    recipe
+        YAML whose ``mixtures`` the rooms are for; None: the paper's.
+    seed
+        Defines the rooms.
+    jobs
+        Processes; the rooms are the same for any number.
+    progress
+        Told what goes on.
+
+    Returns
+    -------
+    Path
+        The bank.
+
+    Raises
+    ------
+    MissingExtra, RecipeError, CorpusError, OutputError
+        Where the rooms cannot be made.
+    """
+    with extra("rooms"):
+        from unbabble.base.output import prepare
+        from unbabble.mixing.bank import make_bank, room_recipe_of
+        from unbabble.mixing.recipe import most_speakers, read_mixtures
+
+        mixtures, bank = read_mixtures(None if recipe is None else Path(recipe)), Path(out)
+        room, sample_rate = room_recipe_of(mixtures), mixtures[0].recipe.sample_rate
+        prepare(bank)
+        make_bank(room, count, most_speakers(mixtures) + 1, sample_rate, seed, jobs, progress).save(bank)
+    return bank
+
+
+def simulate(
+    speech: Folders,
+    out: Folder,
+    count: int = 0,
+    *,
+    listed: Folder | None = None,
+    noise: Folders = (),
+    recipe: Folder | None = None,
+    seed: int = 0,
+    rooms: Folder | None = None,
+    splits: Folder | None = None,
+    split: str | None = None,
+    audio_format: str = "flac",
+    dry: bool = False,
+    preview: int = 0,
+    jobs: int = 1,
+    progress: Progress = UNWATCHED,
+) -> list[Path]:
+    """Write mixtures with their separate truths.
+
+    Parameters
+    ----------
+    speech, noise
+        Corpus folders or manifests.
+    out
+        Folder for the mixtures. What is there already is not made again.
+    count
+        Number of mixtures to draw.
+    listed
+        List of mixtures to render instead.
+    recipe
+        YAML whose ``mixtures`` are drawn from; None: the paper's.
+    seed
+        With its number, it defines each mixture.
+    rooms
+        Bank of rooms to draw from (see ``rooms``).
+    splits, split
+        JSON ``{split: {corpus: [name, ...]}}``, and the split to draw from; None: all that there is.
+    audio_format
+        ``flac`` or ``wav``, of 24 bits.
+    dry
+        Write the signals before the room as well.
+    preview
+        Mixtures that ``out/preview.html`` shows.
+    jobs
+        Processes; the mixtures are the same for any number.
+    progress
+        Told what goes on, and what is left out.
+
+    Returns
+    -------
+    list of Path
+        What was written: the manifest, the page.
+
+    Raises
+    ------
+    MissingExtra, CorpusError, RecipeError, AudioError, OutputError, ValueError
+        Where the mixtures cannot be made.
+
+    Examples
+    --------
+    >>> simulate("LibriSpeech", "mixtures", 3000, noise="my/noise", split="test")  # doctest: +SKIP
+    """
+    with extra("simulate"):
+        from unbabble.mixing.recipe import read_mixtures
+        from unbabble.sets.simulate import simulate as simulate_set
+        from unbabble.sets.write import FORMATS
+
+        if audio_format not in FORMATS:
+            raise ArgumentError(f"format {audio_format!r} is not one of {', '.join(FORMATS)}")
+        return simulate_set(
+            _paths(speech) or [],
+            _paths(noise) or [],
+            Path(out),
+            mixtures=read_mixtures(_path(recipe)),
+            count=count,
+            listed=_path(listed),
+            seed=seed,
+            jobs=jobs,
+            bank=_path(rooms),
+            splits=_path(splits),
+            split=split,
+            audio_format=audio_format,
+            dry=dry,
+            preview=preview,
+            progress=progress,
+        )
 
 
 def train(
@@ -22,6 +211,8 @@ def train(
     splits: Folder | None = None,
     changes: Sequence[str] = (),
     resume: bool = False,
+    kind: str = "separation",
+    progress: Progress = UNWATCHED,
 ) -> Path | None:
     """Train a network by a recipe.
 
@@ -39,6 +230,10 @@ def train(
         What to change in the recipe, as ``training.batch_size=8``.
     resume
         Go on from the run's last checkpoint.
+    kind
+        What it is a recipe of, where it does not say.
+    progress
+        Told what goes on before the first step.
 
     Returns
     -------
@@ -47,7 +242,7 @@ def train(
 
     Raises
     ------
-    MissingExtra, RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError
+    MissingExtra, RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError, ValueError
         Where training cannot start or go on.
 
     Examples
@@ -55,20 +250,22 @@ def train(
     >>> train("recipes/default.yaml", "runs/mine", speech="my/speech", noise="my/noise")  # doctest: +SKIP
     """
     with extra("train"):
-        from unbabble.training.early import check_early
+        from unbabble.training.early import check_early, recipe_values
 
         if recipe is not None:
-            check_early(Path(recipe), _paths(speech), changes=changes)
+            check_early(Path(recipe), _paths(speech), changes)
+        elif resume:
+            recipe_values(Path(out))
+        else:
+            raise ArgumentError("give a recipe, or resume with the folder of a run")
 
         from unbabble.training.checkpoint import recipe_of_run
         from unbabble.training.config import read_recipe, with_changes, with_data
         from unbabble.training.fit import train as train_by
 
-        if recipe is None and not resume:
-            raise ValueError("give a recipe, or resume=True with the folder of a run")
-        chosen = read_recipe(Path(recipe)) if recipe else recipe_of_run(Path(out))
-        data = _paths(speech), _paths(noise), None if splits is None else Path(splits)
-        return train_by(with_changes(with_data(chosen, *data), changes), Path(out), resume)
+        chosen = recipe_of_run(Path(out), kind) if recipe is None else read_recipe(Path(recipe), kind)
+        data = _paths(speech), _paths(noise), _path(splits)
+        return train_by(with_changes(with_data(chosen, *data), changes), Path(out), resume, progress)
 
 
 def evaluate(
@@ -76,11 +273,14 @@ def evaluate(
     mixtures: Folder,
     out: Folder,
     *,
+    mixture: str | None = None,
     metrics: Sequence[str] | None = None,
+    bins: Sequence[float] = (0.25, 0.5, 0.75),
     speakers: int | None = None,
     limit: int | None = None,
     network_only: bool = False,
     jobs: int = 1,
+    progress: Progress = UNWATCHED,
 ) -> "Evaluation":
     """Score a model on a set of mixtures, and write tables, JSON and a page that shows them.
 
@@ -92,8 +292,12 @@ def evaluate(
         Folder of a set of mixtures with their truths.
     out
         Folder for scores and report. What is scored there already is not scored again.
+    mixture
+        Folder of mixtures in the set, such as mix_clean.
     metrics
         Of si_sdr, sdr, stoi, estoi and pesq; None: all that are installed.
+    bins
+        Edges of the bins of the overlap ratio, 0 to 1.
     speakers
         Only mixtures of so many speakers.
     limit
@@ -102,15 +306,18 @@ def evaluate(
         Score the network alone, without windows and diarizer.
     jobs
         Processes; the scores are the same for any number.
+    progress
+        Told what goes on.
 
     Returns
     -------
     Evaluation
-        All scores: ``results``, one for each mixture, and ``tables``.
+        All scores: ``results``, one for each mixture, ``tables``, and a line for each mixture that is
+        ``unreadable``.
 
     Raises
     ------
-    MissingExtra, ModelError, CorpusError, AudioError, OutputError
+    MissingExtra, ModelError, CorpusError, AudioError, OutputError, ValueError
         Where mixtures cannot be read, separated or scored.
 
     Examples
@@ -118,95 +325,164 @@ def evaluate(
     >>> evaluate("default", "mixtures", "scores").tables  # doctest: +SKIP
     """
     with extra("evaluate"):
-        from unbabble.evaluation.evaluate import evaluate as evaluate_on
-        from unbabble.evaluation.metrics import installed
-        from unbabble.evaluation.report import write_report
+        from unbabble.evaluation.bins import overlap_bins
+        from unbabble.inference.model_folder import open_model
         from unbabble.sets.read import read_set
 
-        folder = Path(mixtures)
+        open_model(model)
+        folder, edges = read_set(Path(mixtures), mixture=mixture), overlap_bins(tuple(bins))
+
+        from unbabble.evaluation.evaluate import evaluate as evaluate_on
+        from unbabble.evaluation.metrics import METRICS, installed
+        from unbabble.evaluation.report import write_report
+
+        chosen = installed(metrics)
+        if metrics is None and len(chosen) < len(METRICS):
+            missing = ", ".join(metric.label for name, metric in METRICS.items() if name not in chosen)
+            progress.notice(f'left out: {missing}; for them pip install "unbabble[metrics]"')
         found = evaluate_on(
             model,
-            read_set(folder),
+            folder,
             Path(out),
-            name=folder.absolute().name,
-            metrics=installed(None if metrics is None else tuple(metrics)),
+            name=Path(mixtures).absolute().name,
+            metrics=chosen,
+            bins=edges,
             speakers=speakers,
             limit=limit,
             network_only=network_only,
             jobs=jobs,
+            progress=progress,
         )
         write_report(found, Path(out))
     return found
 
 
-def simulate(
-    speech: Folders,
+def compare(
+    comparison: Folder,
     out: Folder,
-    count: int,
     *,
-    noise: Folders = (),
-    recipe: Folder | None = None,
-    seed: int = 0,
-    rooms: Folder | None = None,
+    speech: Folders | None = None,
+    noise: Folders | None = None,
     splits: Folder | None = None,
-    split: str | None = None,
-    preview: int = 0,
+    only: Sequence[str] = (),
+    table: bool = False,
     jobs: int = 1,
+    progress: Progress = UNWATCHED,
 ) -> list[Path]:
-    """Write mixtures with their separate truths.
+    """Train several designs under one budget, score them, and write the table beside the paper's.
 
     Parameters
     ----------
-    speech, noise
-        Corpus folders or manifests.
+    comparison
+        YAML of designs and what they have in common.
     out
-        Folder for the mixtures. What is there already is not made again.
-    count
-        Number of mixtures.
-    recipe
-        YAML whose ``mixtures`` are drawn from; None: the paper's.
-    seed
-        With its number, it defines each mixture.
-    rooms
-        Bank of rooms to draw from (``unbabble rooms``).
-    splits, split
-        JSON ``{split: {corpus: [name, ...]}}``, and the split to draw from; None: all that there is.
-    preview
-        Mixtures that ``out/preview.html`` shows.
+        Folder for the runs, the test set and the table. What is there already is not made again.
+    speech, noise, splits
+        Corpora and split file instead of the recipe's.
+    only
+        Designs to train now; none for all.
+    table
+        Train nothing: join what is there.
     jobs
-        Processes; the mixtures are the same for any number.
+        Processes for the test set and the scores.
+    progress
+        Told what goes on.
 
     Returns
     -------
     list of Path
-        What was written: the manifest, the page.
+        The files of the table.
 
     Raises
     ------
-    MissingExtra, CorpusError, RecipeError, AudioError, OutputError
-        Where the mixtures cannot be made.
-
-    Examples
-    --------
-    >>> simulate("LibriSpeech", "mixtures", 3000, noise="my/noise", split="test")  # doctest: +SKIP
+    MissingExtra, RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError
+        Where designs cannot be trained, scored or joined.
     """
-    with extra("simulate"):
-        from unbabble.mixing.recipe import read_mixtures
-        from unbabble.sets.simulate import simulate as simulate_set
+    with extra("compare"):
+        from unbabble.base.config import read_yaml
 
-        return simulate_set(
-            _paths(speech) or [],
-            _paths(noise) or [],
+        read_yaml(Path(comparison))
+
+        from unbabble.experiments.compare import compare as compare_all
+        from unbabble.experiments.compare import read_comparison, tabulate
+
+        chosen = read_comparison(Path(comparison))
+        if table:
+            return tabulate(chosen, Path(out))
+        return compare_all(
+            chosen,
             Path(out),
-            mixtures=read_mixtures(None if recipe is None else Path(recipe)),
-            count=count,
-            seed=seed,
+            speech=_paths(speech),
+            noise=_paths(noise),
+            splits=_path(splits),
+            only=only,
             jobs=jobs,
-            bank=None if rooms is None else Path(rooms),
-            splits=None if splits is None else Path(splits),
-            split=split,
-            preview=preview,
+            progress=progress,
         )
+
+
+def export(run: Folder, out: Folder) -> Path:
+    """Make a model folder from the best checkpoint of a run.
+
+    Parameters
+    ----------
+    run
+        Folder of a training run.
+    out
+        The model folder to write.
+
+    Returns
+    -------
+    Path
+        The model folder.
+
+    Raises
+    ------
+    MissingExtra, TrainingError, RecipeError, ModelError, OutputError
+        Where there is no such run, or its model cannot be written.
+    """
+    with extra("export"):
+        from unbabble.training.early import recipe_values
+
+        recipe_values(Path(run))
+
+        from unbabble.training.fit import export_run
+
+        return export_run(Path(run), Path(out))
+
+
+def quantize(model: Folder, out: Folder) -> Path:
+    """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model, or a model folder.
+    out
+        The model folder to write.
+
+    Returns
+    -------
+    Path
+        The model folder.
+
+    Raises
+    ------
+    MissingExtra, ModelError, OutputError
+        Where there is no such model, or the copy cannot be written.
+    """
+    with extra("quantize"):
+        from unbabble.inference.model_folder import open_model
+
+        open_model(model)
+
+        from unbabble.training.quantize import quantize_model
+
+        return quantize_model(model, Path(out))
+
+
+def _path(path: Folder | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _paths(folders: Folders | None) -> list[Path] | None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from unbabble.audio.recording import BLOCK, TAGS, Samples
 from unbabble.base.output import writing
+from unbabble.errors import ArgumentError
 
 Container = Literal["wav", "flac"]
 CONTAINERS: tuple[Container, ...] = get_args(Container)
@@ -64,10 +65,10 @@ class TrackFormat:
 
     def __post_init__(self) -> None:
         if self.container not in CONTAINERS:
-            raise ValueError(f"format {self.container!r} is not one of {', '.join(CONTAINERS)}")
+            raise ArgumentError(f"format {self.container!r} is not one of {', '.join(CONTAINERS)}")
         possible = {"wav": (32, 24, 16), "flac": (24,)}[self.container]
         if self.bits not in possible:
-            raise ValueError(f"{self.container} has {' or '.join(map(str, possible))} bits, not {self.bits}")
+            raise ArgumentError(f"{self.container} has {' or '.join(map(str, possible))} bits, not {self.bits}")
 
     @classmethod
     def of(cls, container: Container, bits: int | None = None) -> "TrackFormat":

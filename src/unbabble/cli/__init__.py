@@ -2,17 +2,17 @@
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
 from unbabble import __version__
-from unbabble.cli.evaluation import evaluate
-from unbabble.cli.mixtures import corpus, rooms, simulate
 from unbabble.cli.recordings import separate
 from unbabble.cli.screen import Screen, State
-from unbabble.cli.training import compare, export, quantize, train
-from unbabble.errors import UnbabbleError
+from unbabble.cli.toolkit import compare, corpus, evaluate, export, quantize, rooms, simulate, train
+from unbabble.errors import ArgumentError, UnbabbleError
 
 app = typer.Typer(
     help="A recording of people talking over each other in, one track per talker out.",
@@ -67,7 +67,20 @@ def common(
     State.debug = debug
 
 
+def _as_usage(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that tells arguments which cannot be as wrong usage."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except ArgumentError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return run
+
+
 for command in (separate, corpus, rooms, simulate, train, evaluate, compare, export, quantize):
-    app.command()(command)
+    app.command()(_as_usage(command))
 OLD = {"default_map": {"kind": "diarization"}}  # what recipes were of that did not say it yet
-app.command("train-listener", hidden=True, context_settings=OLD)(train)
+app.command("train-listener", hidden=True, context_settings=OLD)(_as_usage(train))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unbabble.cli.screen import Screen
-from unbabble.errors import UnbabbleError
+from unbabble.errors import ArgumentError, UnbabbleError
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
     from unbabble.audio import RawFormat
@@ -62,31 +62,28 @@ def separate(
     from unbabble.files import Options
 
     _check_usage(inputs, out, stdout, activity, raw, rate)
-    try:
-        options = Options(
-            model=model,
-            speakers=_number_or_word(speakers),
-            channel=_number_or_word(channel),
-            audio_format=audio_format,  # type: ignore[arg-type]  # checked there
-            bits=bits,
-            filename=filename,
-            activity=activity,
-            force=force,
-            window_s=window_s,
-            overlap_s=overlap_s,
-            max_hours=max_hours,
-            jobs=jobs,
-            threads=threads,
-            diarizer=diarizer if listener is None else listener,
-            raw=_raw_format(raw, rate, channels),
-        )
-        screen = Screen(quiet)
-        if out is None:
-            _into_pipe(inputs, options, screen)
-        else:
-            _into_files(inputs, out, options, screen)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    options = Options(
+        model=model,
+        speakers=_number_or_word(speakers),
+        channel=_number_or_word(channel),
+        audio_format=audio_format,  # type: ignore[arg-type]  # checked there
+        bits=bits,
+        filename=filename,
+        activity=activity,
+        force=force,
+        window_s=window_s,
+        overlap_s=overlap_s,
+        max_hours=max_hours,
+        jobs=jobs,
+        threads=threads,
+        diarizer=diarizer if listener is None else listener,
+        raw=_raw_format(raw, rate, channels),
+    )
+    screen = Screen(quiet)
+    if out is None:
+        _into_pipe(inputs, options, screen)
+    else:
+        _into_files(inputs, out, options, screen)
 
 
 def _check_usage(
@@ -120,7 +117,7 @@ def _raw_format(raw: str | None, rate: int | None, channels: int) -> "RawFormat 
     for known in SAMPLE_FORMATS:
         if raw == known:
             return RawFormat(rate, channels, known)
-    raise ValueError(f"raw {raw!r} is not one of {', '.join(SAMPLE_FORMATS)}")
+    raise ArgumentError(f"raw {raw!r} is not one of {', '.join(SAMPLE_FORMATS)}")
 
 
 def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from unbabble.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -18,7 +20,7 @@ class Bins:
 
     def __post_init__(self) -> None:
         if not self.edges or any(low >= high for low, high in pairwise(self.edges)):
-            raise ValueError(f"edges of bins rise from one to the next; {list(self.edges)} do not")
+            raise ArgumentError(f"edges of bins rise from one to the next; {list(self.edges)} do not")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -33,7 +35,7 @@ class Bins:
 def overlap_bins(edges: tuple[float, ...] = (0.25, 0.5, 0.75)) -> Bins:
     """Of the overlap ratio: shared samples over the length of one utterance. Default: the paper's table 1."""
     if edges and not 0 < edges[0] <= edges[-1] < 1:
-        raise ValueError(f"edges of overlap bins lie between 0 and 1; {list(edges)} do not")
+        raise ArgumentError(f"edges of overlap bins lie between 0 and 1; {list(edges)} do not")
     return Bins(edges, "%", shown=100)
 
 
@@ -42,7 +44,7 @@ def read_edges(text: str) -> Bins:
     try:
         edges = tuple(float(edge) for edge in text.split(","))
     except ValueError:
-        raise ValueError(f"{text!r} are no edges of bins; expected numbers such as 0.25,0.5,0.75") from None
+        raise ArgumentError(f"{text!r} are no edges of bins; expected numbers such as 0.25,0.5,0.75") from None
     return overlap_bins(edges)
 
 

@@ -19,7 +19,7 @@ from torchmetrics.functional.audio import (
     signal_distortion_ratio,
 )
 
-from unbabble.errors import MissingExtra, ModelError
+from unbabble.errors import ArgumentError, MissingExtra, ModelError
 
 Samples = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -101,6 +101,8 @@ def installed(metrics: Sequence[str] | None = None) -> tuple[str, ...]:
 
     Raises
     ------
+    ArgumentError
+        Where there is none of a name.
     MissingExtra
         Where one was asked for whose package is not installed.
     """
@@ -108,18 +110,11 @@ def installed(metrics: Sequence[str] | None = None) -> tuple[str, ...]:
     if metrics is None:
         return tuple(name for name in METRICS if name not in missing)
     for name in metrics:
+        if name not in METRICS:
+            raise ArgumentError(f"no metric called {name!r}; expected some of {','.join(METRICS)}")
         if name in missing:
             raise MissingExtra(f"{METRICS[name].label} ({METRICS[name].package})", "metrics")
     return tuple(name for name in METRICS if name in (MAIN, *metrics))
-
-
-def read_names(text: str) -> list[str]:
-    """Metrics from their names, separated by commas. Raises ValueError."""
-    names = text.split(",")
-    for name in names:
-        if name not in METRICS:
-            raise ValueError(f"no metric called {name!r}; expected some of {','.join(METRICS)}")
-    return names
 
 
 def columns(metrics: Sequence[str]) -> tuple[str, ...]:

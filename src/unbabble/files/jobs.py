@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unbabble.audio import AUDIO_SUFFIXES, Container, RawFormat, TrackFormat, open_recording
-from unbabble.errors import AudioError, OutputError, UnbabbleError
+from unbabble.errors import ArgumentError, AudioError, OutputError, UnbabbleError
 from unbabble.files.results import FILENAME, SIDECAR, STAGE, Place, Template, free, same, track_of, tracks_listed
 from unbabble.inference.model_folder import ModelFolder
 from unbabble.inference.separator import Separator
@@ -79,11 +79,11 @@ class Options:
         Template(self.filename)
         TrackFormat.of(self.audio_format, self.bits)
         if self.max_hours is not None and not self.max_hours > 0:
-            raise ValueError(f"max_hours {self.max_hours} is not a number above 0")
+            raise ArgumentError(f"max_hours {self.max_hours} is not a number above 0")
         for name, words in (("speakers", ("auto",)), ("channel", ("mix", "each")), ("jobs", ())):
             value = getattr(self, name)
             if value not in words and not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{name} {value!r} is not {' or '.join((*words, 'a number from 1'))}")
+                raise ArgumentError(f"{name} {value!r} is not {' or '.join((*words, 'a number from 1'))}")
 
     @property
     def track_format(self) -> TrackFormat:

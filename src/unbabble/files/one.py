@@ -18,7 +18,7 @@ from unbabble import __version__
 from unbabble.audio import Downmix, Recording, Samples, TrackWriter, WavFile, open_recording, open_stream
 from unbabble.base.output import writing
 from unbabble.base.progress import UNWATCHED, Advance, Progress
-from unbabble.errors import ModelError, OutputError, UnbabbleError
+from unbabble.errors import ArgumentError, ModelError, OutputError, UnbabbleError
 from unbabble.files.jobs import Job, Options, find_jobs
 from unbabble.files.results import SIDECAR, STAGED_SIDECAR, Place, staged
 from unbabble.inference.model_folder import ModelFolder
@@ -122,7 +122,7 @@ def separate_into_pipe(
     """
     jobs = find_jobs(inputs, Path(), options)
     if len(jobs) != 1:
-        raise ValueError(f"--stdout takes one recording and one channel of it, or mix; these are {len(jobs)}")
+        raise ArgumentError(f"--stdout takes one recording and one channel of it, or mix; these are {len(jobs)}")
     (job,), peak = jobs, 0.0
     with progress.task(job.name) as advance:
         separator = options.separator(options.threads)

@@ -19,7 +19,7 @@ from typing import Any
 
 from unbabble.base.output import UNFINISHED, beside, differing, held, is_held, writing
 from unbabble.base.reading import from_json
-from unbabble.errors import OutputError
+from unbabble.errors import ArgumentError, OutputError
 from unbabble.inference.model_folder import MOST_SOURCES
 
 FILENAME = "{track}/{speaker}.{ext}"
@@ -43,7 +43,7 @@ class Template:
         self._text = text
         wrong = _wrong_with(text)
         if wrong:
-            raise ValueError(f"filename {text!r} {wrong}; expected one like {FILENAME}")
+            raise ArgumentError(f"filename {text!r} {wrong}; expected one like {FILENAME}")
         self.fields = {field for _, field, _, _ in string.Formatter().parse(text) if field}
 
     def path(self, **fields: str) -> Path:

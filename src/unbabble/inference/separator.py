@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unbabble.audio import RATES_HZ, SHORTEST_S, Resampler, check_numbers
-from unbabble.errors import AudioError
+from unbabble.errors import ArgumentError, AudioError
 from unbabble.inference.conditioning import KERNEL_S, HighPass
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S, open_model, portable
@@ -77,7 +77,7 @@ class Separator(AbstractContextManager["Separator"]):
             "overlap_s (at most half of window_s)", overlap_s, (SHORTEST_OVERLAP_S, self.window_s / 2)
         )
         if threads is not None and not (_is_whole(threads) and threads >= 1):
-            raise ValueError(f"threads must be a whole number from 1, not {threads!r}")
+            raise ArgumentError(f"threads must be a whole number from 1, not {threads!r}")
         self._threads = threads
         self.engine, self.diarizer = Engine(self.model, threads), Diarizer(diarizer if listener is None else listener)
 
@@ -184,7 +184,7 @@ class Stream(AbstractContextManager["Stream"]):
     ) -> None:
         self.sample_rate = checked_rate(sample_rate)
         if not _is_whole(at_once) or at_once < 1:
-            raise ValueError(f"at_once must be a whole number from 1, not {at_once!r}")
+            raise ArgumentError(f"at_once must be a whole number from 1, not {at_once!r}")
         model = separator.model
         self.n_tracks = model.n_tracks(n_sources)
         self.delay_s = (
@@ -327,5 +327,5 @@ def _is_whole(value: object) -> bool:
 
 def _in_range(name: str, value: object, bounds: tuple[float, float]) -> float:
     if not isinstance(value, Real) or not bounds[0] <= float(value) <= bounds[1]:
-        raise ValueError(f"{name} must be a number of seconds from {bounds[0]:g} to {bounds[1]:g}, not {value!r}")
+        raise ArgumentError(f"{name} must be a number of seconds from {bounds[0]:g} to {bounds[1]:g}, not {value!r}")
     return float(value)

@@ -20,9 +20,7 @@ def recipe_values(run: Path) -> Any:
     return read_yaml(path)
 
 
-def check_early(
-    recipe: Path, speech: Sequence[Path] | None = None, start: str | None = None, changes: Sequence[str] = ()
-) -> None:
+def check_early(recipe: Path, speech: Sequence[Path] | None = None, changes: Sequence[str] = ()) -> None:
     """See that a recipe's speech and model are there, as far as the file alone can tell.
 
     Parameters
@@ -31,10 +29,9 @@ def check_early(
         The file. Whether its keys are right is told by ``read_recipe``, which knows them all.
     speech
         Corpus folders or manifests instead of the recipe's.
-    start
-        Model to start from instead of the recipe's.
     changes
-        What is changed in the recipe, as ``training.batch_size=8``: sections that are changed are not looked at.
+        What is changed in the recipe, as ``training.batch_size=8``: of sections that are changed, only a
+        ``training.start`` that is given is looked at.
 
     Raises
     ------
@@ -47,9 +44,9 @@ def check_early(
         speech = [recipe.absolute().parent / path for path in listed]
     if speech is not None and "data" not in _changed(changes):
         check_sources(speech)
-    if start is None and _are_names([training.get("start")]):
-        start = training["start"]
-    if start is not None:
+    given = dict(change.partition("=")[::2] for change in changes)
+    start = given.get("training.start", training.get("start"))
+    if isinstance(start, str) and start not in ("null", "~", ""):
         find_folder(start)
 
 
