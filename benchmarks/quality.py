@@ -59,11 +59,10 @@ from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import UnbabbleError
 from unbabble.evaluation.summary import CONFIDENCE
 from unbabble.inference.engine import usable_cores
-from unbabble.inference.model_folder import CARD, ModelFolder, open_model
+from unbabble.inference.model_folder import CARD, DIARIZER_GRAPH, ModelFolder, open_diarizer, open_model
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import CodecRecipe, MixtureRecipe, Overlap, TelephoneRecipe, WeightedRecipe, read_mixtures
 from unbabble.sets.simulate import listed_plans
-from unbabble.tracking.diarizer import GRAPH, open_diarizer
 
 Options = argparse.Namespace
 Rows = dict[str, Figures]  # by what is heard
@@ -173,7 +172,7 @@ def chosen(options: Options) -> Iterator[str]:
 def put_into_card(figures: Figures, model: ModelFolder) -> None:
     """Parts that were not measured now stay as they were."""
     known = {**model.card.get("scores", {}), **figures}
-    about = f"{ABOUT} By unbabble {__version__}, diarizer {open_diarizer().checksums[GRAPH][:12]}."
+    about = f"{ABOUT} By unbabble {__version__}, diarizer {open_diarizer().checksums[DIARIZER_GRAPH][:12]}."
     scores = {"about": about, **{name: known[name] for name in PARTS if name in known}}
     write_whole(model.path / CARD, as_json({**model.card, "scores": scores}).encode())
 

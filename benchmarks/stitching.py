@@ -26,16 +26,15 @@ from typing import Any
 import numpy as np
 
 from unbabble import Separator
+from unbabble.audio.filters import high_passed
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
-from unbabble.inference.conditioning import high_passed
 from unbabble.inference.windows import Known, LongSeparation, Pending, Stitches
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Conversation, MixtureRecipe, WeightedRecipe
 from unbabble.mixing.render import Mixture
 from unbabble.tracking.activity import FRAME_S, Turn, speech_frames, turns_of
-from unbabble.tracking.permutations import best_permutation
-from unbabble.tracking.stitch import Stitcher
+from unbabble.tracking.stitch import Stitcher, best_permutation
 
 TALK = Conversation(long_pause_probability=0.05, long_pause_s=(5.0, 60.0))
 BLOCK_S = 0.24  # six frames

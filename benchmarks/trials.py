@@ -12,9 +12,9 @@ from figures import Scores
 from stitching import DER_PARTS, Kept, in_windows, measure, share_kept
 
 from unbabble import Separator
+from unbabble.audio.filters import high_passed
 from unbabble.base.parallel import in_parallel
 from unbabble.evaluation.metrics import LIMIT_DB, score, si_sdr
-from unbabble.inference.conditioning import high_passed
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
 from unbabble.tracking.activity import speech_frames

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbabble import Separator
-from unbabble.inference.conditioning import HighPass, gain_over_knocks, high_passed
+from unbabble.audio.filters import HighPass, high_passed
+from unbabble.inference.windows import gain_over_knocks
 
 VOICES = ("af_sarah", "am_eric")
 

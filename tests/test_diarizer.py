@@ -9,8 +9,8 @@ from conftest import run_here
 from unbabble import Separator, separate
 from unbabble.errors import ModelError
 from unbabble.files import Options
-from unbabble.inference.model_folder import BUNDLED
-from unbabble.tracking.diarizer import Diarizer, open_diarizer
+from unbabble.inference.engine import Diarizer
+from unbabble.inference.model_folder import BUNDLED, open_diarizer
 
 
 @pytest.mark.parametrize("name", ["diarizer", "listener", BUNDLED / "diarizer"])

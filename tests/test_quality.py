@@ -14,9 +14,9 @@ from conftest import RATE, REPO
 from talkers import assert_separated, talk
 
 from unbabble import Separator
+from unbabble.audio.filters import high_passed
 from unbabble.corpora.corpus import Corpus, Recording
 from unbabble.evaluation.metrics import LIMIT_DB
-from unbabble.inference.conditioning import high_passed
 from unbabble.inference.model_folder import open_model
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbabble.inference.windows import WindowJoiner, WindowSplitter
-from unbabble.tracking.permutations import best_permutation
+from unbabble.tracking.stitch import best_permutation
 
 
 def split(blocks, window, overlap):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from unbabble.errors import (
+    ArgumentError,
     AudioError,
     CorpusError,
     MissingExtra,
@@ -23,6 +24,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports
 
 __version__ = "0.1.0"
 __all__ = [
+    "ArgumentError",
     "AudioError",
     "CorpusError",
     "MissingExtra",
@@ -34,24 +36,29 @@ __all__ = [
     "TrainingError",
     "UnbabbleError",
     "__version__",
+    "compare",
+    "corpus",
     "evaluate",
+    "export",
+    "quantize",
+    "rooms",
     "separate",
     "simulate",
     "train",
 ]
 
 if TYPE_CHECKING:
-    from unbabble.api import evaluate, simulate, train
+    from unbabble.api import compare, corpus, evaluate, export, quantize, rooms, simulate, train
     from unbabble.files import separate
     from unbabble.inference.separator import Separator, Stream
 
 HOMES = {
     "Separator": "unbabble.inference.separator",
     "Stream": "unbabble.inference.separator",
-    "evaluate": "unbabble.api",
     "separate": "unbabble.files",
-    "simulate": "unbabble.api",
-    "train": "unbabble.api",
+    **dict.fromkeys(
+        ("compare", "corpus", "evaluate", "export", "quantize", "rooms", "simulate", "train"), "unbabble.api"
+    ),
 }
 
 

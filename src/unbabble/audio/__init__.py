@@ -2,11 +2,16 @@
 
 from unbabble.audio.decode import (
     AUDIO_SUFFIXES,
+    SAMPLE_FORMATS,
+    RawFormat,
+    SampleFormat,
+    check_end,
     declares_length,
     open_recording,
+    open_stream,
     read_mono,
 )
-from unbabble.audio.downmix import Downmix, to_mono
+from unbabble.audio.filters import Downmix, HighPass, Resampler, resample, to_mono
 from unbabble.audio.recording import (
     RATES_HZ,
     SHORTEST_S,
@@ -15,9 +20,6 @@ from unbabble.audio.recording import (
     Samples,
     check_numbers,
 )
-from unbabble.audio.resample import Resampler, resample
-from unbabble.audio.sndfile import check_end
-from unbabble.audio.stream import SAMPLE_FORMATS, RawFormat, SampleFormat, open_stream
 from unbabble.audio.write import TRACK_FORMATS, Container, TrackFormat, TrackWriter, WavFile
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "TRACK_FORMATS",
     "Container",
     "Downmix",
+    "HighPass",
     "RawFormat",
     "Recording",
     "Resampler",

@@ -3,12 +3,13 @@
 import errno
 import os
 import re
+import struct
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from typing import BinaryIO
 
 from unbabble.audio.chunks import Header, check_alone, check_there, find_sound, following, may_state, read_header
-from unbabble.audio.ogg import OggPages
 from unbabble.audio.recording import cut_short
 
 BEGIN_BYTES = 40  # by which a kind of file is known, and the number of an Ogg
@@ -20,6 +21,10 @@ FIRST_FRAME_BYTES = 400
 MPEG_COUNT = re.compile(
     rb"\xff([\xe2-\xff]).{11,36}?(?:Xing|Info)\0\0\0([\1\3\5\7\x09\x0b\x0d\x0f])(.{4})", re.DOTALL
 )
+PAGE = b"OggS\0"  # begins each page of an Ogg, which have numbers and checksums (RFC 3533)
+HEAD = struct.Struct("<5sBq4sI4sB")  # PAGE, flags, position, stream, number, checksum, how many lengths follow
+FIRST = 2  # in the flags: of a stream
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class FileSource:
@@ -157,3 +162,70 @@ def mp3_samples(head: bytes) -> int | None:
     # Behind a table, the encoder may say by how much it filled up the ends: 12 bits for each.
     padding = int.from_bytes(rest[129:132], "big") if flags & 15 == 15 and rest[108:109].isalpha() else 0
     return n_frames * (1152 if version & 8 else 576) - (padding >> 12) - (padding & 0xFFF)
+
+
+class OggPages:
+    """Looks through an Ogg that comes in pieces, in order.
+
+    problem: what is wrong with it, in a few words; n_streams: how many recordings it holds, side by side or chained.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self._rest = b""
+        self._behind = b""  # the first bytes that belong to no page
+        self._last: dict[bytes, tuple[int, bool]] = {}  # number of a stream's last page, and whether it had samples
+        self.n_streams = 0
+
+    def push(self, data: bytes) -> None:
+        self._rest += data
+        while len(self._rest) >= len(PAGE):
+            start = self._rest.find(PAGE)
+            if start:
+                self._skip(len(self._rest) - len(PAGE) + 1 if start < 0 else start)
+            elif 0 < (length := _page_length(self._rest)) <= len(self._rest):
+                self._check(self._rest[:length])
+                self._rest = self._rest[length:]
+            else:
+                return
+
+    def finish(self) -> None:
+        """After the last byte."""
+        if self._rest.startswith(PAGE):
+            self._complain("its last page is incomplete")
+        elif self._behind.strip(b"\0") and not self._behind.startswith(b"TAG"):
+            self._complain("it does not end with a page")
+
+    def _skip(self, n_bytes: int) -> None:
+        self._behind = (self._behind + self._rest[:n_bytes])[: 1 << 16]
+        self._rest = self._rest[n_bytes:]
+
+    def _check(self, page: bytes) -> None:
+        _, flags, position, stream, number, checksum, _ = HEAD.unpack(page[: HEAD.size])
+        last, sounded = self._last.get(stream, (number - 1, False))
+        if self._behind or checksum != _checksum(page):
+            self._complain(f"page {number} is damaged")
+        # Some dumps of live streams go on with the number of the day behind the headers.
+        elif number != last + 1 and sounded and not flags & FIRST:
+            self._complain(f"page {number} follows page {last}")
+        self._behind = b""
+        self.n_streams += flags & FIRST == FIRST
+        self._last[stream] = number, position > 0
+
+    def _complain(self, problem: str) -> None:
+        self.problem = self.problem or problem
+
+
+def _page_length(data: bytes) -> int:
+    """Bytes of the page that begins here; 0 where too little of it is there to know."""
+    if len(data) < HEAD.size or len(data) < HEAD.size + data[HEAD.size - 1]:
+        return 0
+    lengths = data[HEAD.size : HEAD.size + data[HEAD.size - 1]]
+    return HEAD.size + len(lengths) + sum(lengths)
+
+
+def _checksum(page: bytes) -> bytes:
+    """Ogg's CRC-32: zlib's, with the bits of each byte the other way round, from 0 and not inverted."""
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(MIRRORED)
+    crc = zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{crc:032b}"[::-1], 2).to_bytes(4, "little")

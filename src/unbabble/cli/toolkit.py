@@ -1,11 +1,11 @@
-"""The commands that make mixtures, train and judge: each calls the function of its name in ``unbabble.api``."""
+"""The commands that make mixtures, train and judge: each calls the function of its name in ``unbabble``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unbabble import api
+import unbabble
 from unbabble.cli.screen import Screen
 
 RecipeAndChanges = Annotated[
@@ -40,7 +40,7 @@ def corpus(
 ) -> None:
     """List a corpus as a manifest: speakers (or noises), files, durations, splits."""
     screen = Screen(quiet)
-    found = api.corpus(sources, out, noise=noise, layout=layout, progress=screen)
+    found = unbabble.corpus(sources, out, noise=noise, layout=layout, progress=screen)
     screen.result(
         f"{out}: {len(found.corpus.names)} {'noises' if noise else 'speakers'}, "
         f"{len(found.corpus.recordings)} recordings, {found.corpus.hours:.1f} h"
@@ -61,7 +61,7 @@ def rooms(
 ) -> None:
     """Make a bank of rooms, from which simulate and train draw instead of computing each."""
     screen = Screen(quiet)
-    screen.result(api.rooms(out, count, recipe=recipe, seed=seed, jobs=jobs, progress=screen))
+    screen.result(unbabble.rooms(out, count, recipe=recipe, seed=seed, jobs=jobs, progress=screen))
 
 
 def simulate(
@@ -92,7 +92,7 @@ def simulate(
     if listed and (count or recipe or rooms):
         raise typer.BadParameter("a --list states its mixtures and rooms; leave --count, --recipe and --rooms out")
     screen = Screen(quiet)
-    written = api.simulate(
+    written = unbabble.simulate(
         speech,
         out,
         count,
@@ -133,7 +133,7 @@ def train(
         raise typer.BadParameter("give a recipe, or --resume with the folder of a run")
     flags = {"training.max_minutes": max_minutes, "training.start": start}
     keep_freed_memory()
-    model = api.train(
+    model = unbabble.train(
         recipe,
         resume or out,
         speech=speech,
@@ -173,7 +173,7 @@ def evaluate(
     from unbabble.evaluation.bins import read_edges
 
     screen = Screen(quiet)
-    found = api.evaluate(
+    found = unbabble.evaluate(
         model,
         dataset,
         out,
@@ -214,7 +214,7 @@ def compare(
 
     screen = Screen(quiet)
     keep_freed_memory()
-    written = api.compare(
+    written = unbabble.compare(
         comparison,
         out,
         speech=speech,
@@ -233,12 +233,12 @@ def export(
     out: ModelOut,
 ) -> None:
     """Make a model folder from the best checkpoint of a run."""
-    print(api.export(run, out))
+    print(unbabble.export(run, out))
 
 
 def quantize(model: Model, out: ModelOut) -> None:
     """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits."""
-    print(api.quantize(model, out))
+    print(unbabble.quantize(model, out))
 
 
 def _show(written: list[Path], screen: Screen) -> None:

@@ -24,10 +24,9 @@ from unbabble.evaluation.overlap import measured_overlap
 from unbabble.evaluation.results import Result, ResultTable
 from unbabble.evaluation.speed import Speed, measure_speed
 from unbabble.evaluation.summary import Table, summarise
-from unbabble.inference.model_folder import ModelFolder, open_model
+from unbabble.inference.model_folder import ModelFolder, open_diarizer, open_model
 from unbabble.inference.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
-from unbabble.tracking.diarizer import open_diarizer
 
 SCORING = 2  # of the rules for scores: results by others are not mixed with these
 

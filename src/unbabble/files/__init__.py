@@ -3,7 +3,6 @@
 Recordings that are done are left, the others are separated, in several processes if wanted.
 """
 
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,16 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import UNWATCHED, Advance, Progress
 from unbabble.errors import OutputError, UnbabbleError
 from unbabble.files.jobs import Job, Options, check_places, find_jobs
 from unbabble.files.one import Outcome, named_errors, opened, separate_into_pipe, separate_one
 from unbabble.files.results import SIDECAR, Place, earlier_result, recover, unfinished
 from unbabble.inference.engine import usable_cores
-from unbabble.inference.model_folder import ModelFolder, open_model
+from unbabble.inference.model_folder import DiarizerFolder, ModelFolder, open_diarizer, open_model
 from unbabble.inference.separator import Separator
-from unbabble.tracking.diarizer import DiarizerFolder, open_diarizer
 
 __all__ = ["Job", "Options", "Outcome", "find_jobs", "run_jobs", "separate", "separate_into_pipe"]
 
@@ -172,6 +169,10 @@ def _separate_all(jobs: Sequence[Job], options: Options, tell: Tell) -> Generato
 
 
 def _in_processes(jobs: Sequence[Job], options: Options, processes: int, tell: Tell) -> Iterator[Outcome]:
+    import multiprocessing  # takes a while, and is not needed for one job at a time
+
+    from unbabble.base.parallel import in_parallel
+
     progress = multiprocessing.RawArray("d", 2 * len(jobs))  # no lock that a killed process could keep
     work = _Work(jobs, options, max(1, (options.threads or usable_cores()) // processes), progress)
     with _looking_at(progress, tell):

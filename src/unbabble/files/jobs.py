@@ -10,10 +10,8 @@ from typing import Any, Literal
 from unbabble.audio import AUDIO_SUFFIXES, Container, RawFormat, TrackFormat, open_recording
 from unbabble.errors import ArgumentError, AudioError, OutputError, UnbabbleError
 from unbabble.files.results import FILENAME, SIDECAR, STAGE, Place, Template, free, same, track_of, tracks_listed
-from unbabble.inference.model_folder import ModelFolder
+from unbabble.inference.model_folder import DIARIZER, DiarizerFolder, ModelFolder
 from unbabble.inference.separator import Separator
-from unbabble.tracking.diarizer import DEFAULT as DIARIZER
-from unbabble.tracking.diarizer import DiarizerFolder
 
 STDIN = "-"
 

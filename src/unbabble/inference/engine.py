@@ -1,17 +1,21 @@
-"""A model folder as a function: mixtures in, estimates out."""
+"""Model folders as functions: mixtures in, estimates out; signals in, active speakers and their embeddings out."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.inference.graph import Axes, Graph, Run
-from unbabble.inference.model_folder import ModelFolder
+from unbabble.audio import Resampler
+from unbabble.errors import ModelError
+from unbabble.inference.graph import Axes, Graph, Run, interruptible
+from unbabble.inference.model_folder import DIARIZER, ModelFolder, open_diarizer
+from unbabble.tracking.activity import FRAME_S
 
 Samples = NDArray[np.float32]
 
@@ -123,6 +127,63 @@ class Engine(AbstractContextManager["Engine"]):
             estimate, previous = self._graphs["decoder"](arrays, options)
             estimates.append(estimate)
         return np.stack(estimates, axis=1)
+
+
+class Diarizer:
+    """Counts active speakers and gives speaker embeddings, in frames of 40 ms.
+
+    Parameters
+    ----------
+    diarizer
+        Name of a bundled one, or a folder that ``unbabble train`` has made by a recipe of that kind.
+
+    Raises
+    ------
+    ModelError
+        Where it is incomplete or damaged, or is not one of such a folder.
+    """
+
+    def __init__(self, diarizer: str | Path = DIARIZER) -> None:
+        self.folder = open_diarizer(diarizer)
+        self.sample_rate, self.embedding_size = self.folder.sample_rate, self.folder.embedding_size
+        frames = "rows", "frames"
+        outputs: dict[str, Axes] = {
+            "counts": (*frames, 3),
+            self.folder.embeddings: (*frames, self.embedding_size),
+        }
+        self._graph = Graph(self.folder.graph, {"signals": ("rows", "samples")}, outputs)
+
+    def __call__(self, signals: Samples, sample_rate: int) -> tuple[Samples, Samples]:
+        """Listen to signals side by side.
+
+        Parameters
+        ----------
+        signals
+            (rows, samples).
+        sample_rate
+            Of them, in Hz.
+
+        Returns
+        -------
+        counts
+            (rows, frames, 3), log-probabilities of no, one and more talkers.
+        embeddings
+            (rows, frames, embedding). Their mean over the speech of one talker, scaled to length 1, is that talker's.
+
+        Raises
+        ------
+        ModelError
+            Where the graph fails.
+        """
+        resampler = Resampler(sample_rate, self.sample_rate)
+        low = np.concatenate([resampler.push(signals), resampler.finish()], axis=1)
+        counts, embeddings = interruptible(partial(self._graph, {"signals": low}))
+        n_frames = -(-signals.shape[1] // round(FRAME_S * sample_rate))
+        if counts.shape[1] < n_frames:
+            raise ModelError(
+                f"{self.folder.graph}: gives {counts.shape[1]} frames of {n_frames}; export the diarizer again"
+            )
+        return counts, embeddings
 
 
 def usable_cores() -> int:

@@ -21,19 +21,32 @@ BUNDLED = Path(__file__).parents[1] / "models"
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 SEPARATOR, ENCODER, DECODER = "separator.onnx", "encoder.onnx", "decoder.onnx"
+DIARIZER, DIARIZER_GRAPH = "diarizer", "diarizer.onnx"  # the one that comes with the package
+OLD_DIARIZER, OLD_CARD, OLD_DIARIZER_GRAPH = "listener", "listener.json", "listener.onnx"  # of before model.json
 FORMAT = 1
 SEPARATION, DIARIZATION = "separation", "diarization"
 MOST_SOURCES = 8  # keeping talkers on their tracks tries every order
 WINDOWS_S = (0.5, 600.0)  # a window is held in memory
 SHORTEST_OVERLAP_S = 0.01
+MOST_DIMENSIONS = 4096  # of embeddings
 
 
 @dataclass(frozen=True)
 class ModelFolder:
     """A checked folder of a separator.
 
-    card: the whole of model.json; sample_rate in Hz; n_sources: how many tracks it gives by default;
-    any_sources: whether it can be asked for another number (SISO-only designs).
+    Attributes
+    ----------
+    card
+        The whole of model.json, of which the fields that follow are checked.
+    sample_rate
+        In Hz, of mixtures and estimates.
+    n_sources
+        How many tracks it gives by default.
+    any_sources
+        Whether it can be asked for another number (SISO-only designs).
+    window_s, overlap_s
+        How much it separates at once, and what neighbouring windows share, in seconds.
     """
 
     path: Path
@@ -74,7 +87,10 @@ class ModelFolder:
 def open_model(model: str | Path) -> ModelFolder:
     """Find a separator by its name or folder and check that it is whole.
 
-    Raises ModelError where the name is unknown, or the folder incomplete, damaged, of another format or kind.
+    Raises
+    ------
+    ModelError
+        Where the name is unknown, or the folder incomplete, damaged, of another format or kind.
     """
     folder = find_folder(model)
     card = read_card(folder, SEPARATION)
@@ -94,6 +110,64 @@ def open_model(model: str | Path) -> ModelFolder:
     checksums = card.texts("checksums")
     for path in opened.graphs.values():
         check_file(path, checksums)
+    return opened
+
+
+@dataclass(frozen=True)
+class DiarizerFolder:
+    """A checked folder of a diarizer.
+
+    Attributes
+    ----------
+    card
+        The whole of its JSON.
+    sample_rate
+        In Hz, of what its graph is given.
+    embedding_size
+        Dimensions of the speaker embeddings.
+    graph
+        The ONNX file.
+    embeddings
+        What the graph calls them.
+    checksums
+        SHA-256 of each file.
+    """
+
+    path: Path
+    card: dict[str, Any]
+    sample_rate: int
+    embedding_size: int
+    graph: Path
+    embeddings: str
+    checksums: dict[str, str]
+
+
+def open_diarizer(diarizer: str | Path = DIARIZER) -> DiarizerFolder:
+    """Find a diarizer by its name or folder and check that it is whole.
+
+    Raises
+    ------
+    ModelError
+        Where the name is unknown, or the folder incomplete, damaged, of another format or kind.
+    """
+    folder = find_folder(DIARIZER if diarizer == OLD_DIARIZER else diarizer, DIARIZATION)
+    is_old = not (folder / CARD).exists() and (folder / OLD_CARD).exists()
+    if is_old:
+        card = Card(folder / OLD_CARD, read_json(folder / OLD_CARD))
+        size_key, graph, embeddings = "voice_size", OLD_DIARIZER_GRAPH, "voices"
+    else:
+        card = read_card(folder, DIARIZATION)
+        size_key, graph, embeddings = "embedding_size", DIARIZER_GRAPH, "embeddings"
+    opened = DiarizerFolder(
+        folder,
+        card.values,
+        card.whole_number("sample_rate", *RATES_HZ),
+        card.whole_number(size_key, 1, MOST_DIMENSIONS),
+        folder / graph,
+        embeddings,
+        card.texts("checksums"),
+    )
+    check_file(opened.graph, opened.checksums, card.path.name)
     return opened
 
 

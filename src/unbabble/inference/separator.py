@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unbabble.audio import RATES_HZ, SHORTEST_S, Resampler, check_numbers
+from unbabble.audio import RATES_HZ, SHORTEST_S, HighPass, Resampler, check_numbers
+from unbabble.audio.filters import KERNEL_S
 from unbabble.errors import ArgumentError, AudioError
-from unbabble.inference.conditioning import KERNEL_S, HighPass
-from unbabble.inference.engine import Engine
-from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S, open_model, portable
+from unbabble.inference.engine import Diarizer, Engine
+from unbabble.inference.model_folder import DIARIZER, SHORTEST_OVERLAP_S, WINDOWS_S, open_model, portable
 from unbabble.inference.windows import Known, LongSeparation
 from unbabble.tracking.activity import Turn
-from unbabble.tracking.diarizer import DEFAULT as DIARIZER
-from unbabble.tracking.diarizer import Diarizer
 from unbabble.tracking.stitch import Stitcher
 
 Samples = NDArray[np.float32]

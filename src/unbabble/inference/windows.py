@@ -8,9 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.inference.conditioning import gain_over_knocks
-
 Samples = NDArray[np.float32]
+
+FRAME_S = 0.01
+SUSTAINED_S = 0.3  # knocks are over sooner, altogether; speech, where there is any, goes on for longer
+ABOVE = 40.0  # times the sustained level that peaks may reach: those of speech stay below 10
+LOWEST_GAIN = 0.001
 
 
 class Pending(Protocol):
@@ -151,3 +154,19 @@ class WindowJoiner:
     def finish(self, n_tracks: int) -> Samples:
         """The end of the last window: (tracks, samples)."""
         return np.zeros((n_tracks, 0), np.float32) if self._tail is None else self._tail
+
+
+def gain_over_knocks(window: Samples, sample_rate: int) -> Samples:
+    """Gains (samples,) that bring peaks far above the sustained level of a window (samples,) down to it.
+
+    1 everywhere, unless there are such peaks; they change over frames of 10 ms.
+    """
+    frame = round(FRAME_S * sample_rate)
+    frames = np.pad(window, (0, -window.size % frame)).reshape(-1, frame)
+    levels = np.sort(np.sqrt(np.square(frames).mean(1)))
+    sustained = levels[-min(len(levels), round(SUSTAINED_S / FRAME_S))]
+    peaks = np.abs(frames).max(1)
+    gains = np.clip(ABOVE * sustained / np.maximum(peaks, 1e-30), LOWEST_GAIN, 1)
+    at_edges = np.minimum(np.append(gains, 1), np.append(1, gains))
+    at_samples: NDArray[np.float64] = np.interp(np.arange(window.size) / frame, np.arange(len(at_edges)), at_edges)
+    return at_samples.astype(np.float32)

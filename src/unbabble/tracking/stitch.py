@@ -1,14 +1,14 @@
 """Separated windows, put together so that every talker stays on one track."""
 
+import itertools
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unbabble.tracking.activity import FRAME_S, Turn, frame_power, smooth, turns_of
-from unbabble.tracking.diarizer import Diarizer
 from unbabble.tracking.embeddings import Talkers, averaged, updated
-from unbabble.tracking.permutations import candidate_permutations, correlation_by_frame
 from unbabble.tracking.viterbi import SEVERAL, SILENT, Assignment, Observations, Weights, decode
 
 Samples = NDArray[np.float32]
@@ -19,6 +19,19 @@ APART_DB = 20.0  # and so much that the other holds nothing of its talker
 PRIOR_S = 4.0  # of speech, as if estimates had been apart in it
 KEPT_FRAMES = 2  # of silence beside speech
 ROUNDS = 2  # of decoding, and of updating the embeddings by it
+MOST_PERMUTED = 4  # tracks, all permutations of which are tried
+
+
+class Diarizer(Protocol):
+    """Who counts the active speakers of a frame, and tells them apart."""
+
+    @property
+    def embedding_size(self) -> int:
+        """Dimensions of the embeddings."""
+
+    def __call__(self, signals: Samples, sample_rate: int) -> tuple[Samples, Samples]:
+        """Signals (rows, samples) -> log-probabilities of no, one and more talkers in each frame of 40 ms, (rows,
+        frames, 3), and embeddings (rows, frames, embedding)."""
 
 
 class Stitcher:
@@ -152,3 +165,35 @@ def mix(weights: Samples, signals: Samples, frame: int) -> Samples:
                 gains = row[:-1, None] + (row[1:] - row[:-1])[:, None] * rising
                 track += gains.ravel()[: track.size] * signal
     return tracks
+
+
+def candidate_permutations(tail: Samples, estimates: Samples) -> Numbers:
+    """Permutations (permutations, tracks) of estimates (estimates, samples): estimate ``permutation[track]`` is the
+    track's. All, or where those are too many the one whose beginning correlates best with the ``tail`` (tracks,
+    samples) of the window before."""
+    n_tracks, n_estimates = len(tail), len(estimates)
+    if n_tracks != n_estimates:
+        return np.arange(n_tracks)[None]
+    if n_tracks <= MOST_PERMUTED:
+        return np.array(list(itertools.permutations(range(n_tracks))))
+    return np.array([best_permutation(tail, estimates[:, : tail.shape[1]])])
+
+
+def best_permutation(before: Samples, after: Samples) -> tuple[int, ...]:
+    """Permutation p for which before[i] and after[p[i]], both (tracks, samples), correlate best in sum."""
+    products = before.astype(np.float64) @ after.T.astype(np.float64)
+    rows = np.arange(len(products))
+    permutations = list(itertools.permutations(range(len(products))))
+    return permutations[int(np.argmax([products[rows, permutation].sum() for permutation in permutations]))]
+
+
+def correlation_by_frame(tail: Samples, estimates: Samples, permutations: Numbers, frame: int) -> Samples:
+    """Correlation of the tail of the window before and the permuted estimates, -1 to 1: (permutations, frames)."""
+    n_frames = min(tail.shape[1], estimates.shape[1]) // frame
+    before, after = (
+        signals[:, : n_frames * frame].reshape(len(signals), n_frames, frame) for signals in (tail, estimates)
+    )
+    products = np.einsum("tfs,efs->fte", before, after)
+    power = (np.square(before).sum((0, 2)) + np.square(after).sum((0, 2))) / 2 + 1e-9
+    tracks = np.arange(len(tail))
+    return np.stack([products[:, tracks, permutation].sum(1) / power for permutation in permutations])

@@ -17,25 +17,26 @@ from torch import Tensor, nn
 from unbabble.base.config import dump_settings, parse_settings
 from unbabble.base.output import whole_folder, writing
 from unbabble.errors import ModelError
+from unbabble.inference.engine import Diarizer as DiarizerInUse
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import (
     CARD,
     DECODER,
+    DIARIZER_GRAPH,
     ENCODER,
     FORMAT,
     SEPARATOR,
     WEIGHTS,
+    DiarizerFolder,
     ModelFolder,
     check_file,
     checksum,
+    open_diarizer,
     open_model,
 )
 from unbabble.networks.designs import SisoOnly
 from unbabble.networks.diarizer import Diarizer
 from unbabble.networks.network import SeparationNetwork
-from unbabble.tracking.diarizer import GRAPH as DIARIZER
-from unbabble.tracking.diarizer import Diarizer as DiarizerInUse
-from unbabble.tracking.diarizer import DiarizerFolder, open_diarizer
 from unbabble.training.config import ModelConfig, Recipe
 
 OPSET = 17
@@ -187,8 +188,8 @@ def diarization_graphs(network: Diarizer, folder: Path) -> tuple[str, ...]:
     frames = {0: "rows", 1: "frames"}
     axes: Axes = {"signals": {0: "rows", 1: "samples"}, "counts": frames, "embeddings": frames}
     signals = torch.randn(1, network.config.sample_rate)
-    export_graph(network, (signals,), folder / DIARIZER, axes, outputs=("counts", "embeddings"))
-    return (DIARIZER,)
+    export_graph(network, (signals,), folder / DIARIZER_GRAPH, axes, outputs=("counts", "embeddings"))
+    return (DIARIZER_GRAPH,)
 
 
 def export_graph(
