@@ -24,28 +24,9 @@ def corpus(
 ) -> "Scan":
     """List a corpus as a manifest: speakers (or noises), files, durations, splits.
 
-    Parameters
-    ----------
-    sources
-        Folders of speech, or of noise, and manifests.
-    out
-        The manifest to write: .csv or .jsonl.
-    noise
-        Whether the folders hold noise, not speech.
-    layout
-        Layout of the folders; by default each is recognised.
-    progress
-        Told what goes on.
-
-    Returns
-    -------
-    Scan
-        The ``corpus``, and a line for each file that is ``unreadable``.
-
-    Raises
-    ------
-    CorpusError, OutputError, ValueError
-        Where nothing can be listed.
+    sources: folders of speech, or of noise, and manifests; out: .csv or .jsonl; layout: of the folders, by default
+    recognised. Returns the ``corpus``, and a line for each file that is ``unreadable``. Raises CorpusError,
+    OutputError; ValueError for another layout or suffix.
     """
     from unbabble.base.output import prepare
     from unbabble.corpora.manifest import MANIFEST_SUFFIXES, write_manifest
@@ -74,32 +55,10 @@ def rooms(
     jobs: int = 1,
     progress: Progress = UNWATCHED,
 ) -> Path:
-    """Make a bank of rooms, from which ``simulate`` and ``train`` draw instead of computing each.
+    """Make a bank of rooms, from which ``simulate`` and ``train`` draw instead of computing each; returns ``out``.
 
-    Parameters
-    ----------
-    out
-        The bank to write: .npz.
-    count
-        Number of rooms.
-    recipe
-        YAML whose ``mixtures`` the rooms are for; None: the paper's.
-    seed
-        Defines the rooms.
-    jobs
-        Processes; the rooms are the same for any number.
-    progress
-        Told what goes on.
-
-    Returns
-    -------
-    Path
-        The bank.
-
-    Raises
-    ------
-    MissingExtra, RecipeError, CorpusError, OutputError
-        Where the rooms cannot be made.
+    out: .npz; recipe: YAML whose ``mixtures`` the rooms are for, by default the paper's. The rooms are the same for
+    any number of jobs. Raises MissingExtra, RecipeError, CorpusError, OutputError.
     """
     with extra("rooms"):
         from unbabble.base.output import prepare
@@ -369,34 +328,12 @@ def compare(
     jobs: int = 1,
     progress: Progress = UNWATCHED,
 ) -> list[Path]:
-    """Train several designs under one budget, score them, and write the table beside the paper's.
+    """Train several designs under one budget, score them, and write the table beside the paper's; returns its files.
 
-    Parameters
-    ----------
-    comparison
-        YAML of designs and what they have in common.
-    out
-        Folder for the runs, the test set and the table. What is there already is not made again.
-    speech, noise, splits
-        Corpora and split file instead of the recipe's.
-    only
-        Designs to train now; none for all.
-    table
-        Train nothing: join what is there.
-    jobs
-        Processes for the test set and the scores.
-    progress
-        Told what goes on.
-
-    Returns
-    -------
-    list of Path
-        The files of the table.
-
-    Raises
-    ------
-    MissingExtra, RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError
-        Where designs cannot be trained, scored or joined.
+    comparison: YAML of designs and what they have in common; out: folder for the runs, the test set and the table, in
+    which what is there is not made again; speech, noise, splits: instead of the recipe's; only: designs to train now;
+    table: train nothing, join what is there; jobs: processes for the test set and the scores. Raises MissingExtra,
+    RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError.
     """
     with extra("compare"):
         from unbabble.base.config import read_yaml
@@ -422,24 +359,9 @@ def compare(
 
 
 def export(run: Folder, out: Folder) -> Path:
-    """Make a model folder from the best checkpoint of a run.
+    """Make a model folder from the best checkpoint of a run; returns ``out``.
 
-    Parameters
-    ----------
-    run
-        Folder of a training run.
-    out
-        The model folder to write.
-
-    Returns
-    -------
-    Path
-        The model folder.
-
-    Raises
-    ------
-    MissingExtra, TrainingError, RecipeError, ModelError, OutputError
-        Where there is no such run, or its model cannot be written.
+    Raises MissingExtra, TrainingError, RecipeError, ModelError, OutputError.
     """
     with extra("export"):
         from unbabble.training.early import recipe_values
@@ -452,24 +374,9 @@ def export(run: Folder, out: Folder) -> Path:
 
 
 def quantize(model: Folder, out: Folder) -> Path:
-    """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits.
+    """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits; returns ``out``.
 
-    Parameters
-    ----------
-    model
-        Name of a bundled model, or a model folder.
-    out
-        The model folder to write.
-
-    Returns
-    -------
-    Path
-        The model folder.
-
-    Raises
-    ------
-    MissingExtra, ModelError, OutputError
-        Where there is no such model, or the copy cannot be written.
+    model: a bundled one's name, or a folder. Raises MissingExtra, ModelError, OutputError.
     """
     with extra("quantize"):
         from unbabble.inference.model_folder import open_model
