@@ -11,12 +11,13 @@ import pytest
 import soundfile
 from conftest import tone
 
-from unbabble.audio import TRACK_FORMATS, TrackFormat, TrackWriter, WavFile, open_recording
+from unbabble.audio import TRACK_BITS, TrackFormat, TrackWriter, WavFile, open_recording
 from unbabble.audio import write as write_module
 from unbabble.audio.write import wav_header
 from unbabble.errors import OutputError
 
 STEPS = {"wav16": 2.0**-15, "wav24": 2.0**-23, "wav32": 0.0, "flac": 2.0**-23}
+TRACK_FORMATS = [TrackFormat(container, bits) for container, choice in TRACK_BITS.items() for bits in choice]
 TAGS = {"title": "Zoë at night", "artist": "Ann", "album": "Tapes", "date": "1999", "comment": "take 2"}
 
 

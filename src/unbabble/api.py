@@ -4,12 +4,13 @@ All but ``corpus`` need the extra ``train``. What can be refused without PyTorch
 refused before that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbabble.base.progress import UNWATCHED, Progress
-from unbabble.errors import ArgumentError, extra
+from unbabble.errors import ArgumentError, MissingExtra
 
 if TYPE_CHECKING:
     from unbabble.corpora.scan import Scan
@@ -60,7 +61,7 @@ def rooms(
     out: .npz; recipe: YAML whose ``mixtures`` the rooms are for, by default the paper's. The rooms are the same for
     any number of jobs. Raises MissingExtra, RecipeError, CorpusError, OutputError.
     """
-    with extra("rooms"):
+    with _extra("rooms"):
         from unbabble.base.output import prepare
         from unbabble.mixing.bank import make_bank, room_recipe_of
         from unbabble.mixing.recipe import most_speakers, read_mixtures
@@ -135,7 +136,7 @@ def simulate(
     --------
     >>> simulate("LibriSpeech", "mixtures", 3000, noise="my/noise", split="test")  # doctest: +SKIP
     """
-    with extra("simulate"):
+    with _extra("simulate"):
         from unbabble.mixing.recipe import read_mixtures
         from unbabble.sets.simulate import simulate as simulate_set
         from unbabble.sets.write import FORMATS
@@ -208,7 +209,7 @@ def train(
     --------
     >>> train("recipes/default.yaml", "runs/mine", speech="my/speech", noise="my/noise")  # doctest: +SKIP
     """
-    with extra("train"):
+    with _extra("train"):
         from unbabble.training.early import check_early, recipe_values
 
         if recipe is not None:
@@ -283,7 +284,7 @@ def evaluate(
     --------
     >>> evaluate("default", "mixtures", "scores").tables  # doctest: +SKIP
     """
-    with extra("evaluate"):
+    with _extra("evaluate"):
         from unbabble.evaluation.bins import overlap_bins
         from unbabble.inference.model_folder import open_model
         from unbabble.sets.read import read_set
@@ -335,7 +336,7 @@ def compare(
     table: train nothing, join what is there; jobs: processes for the test set and the scores. Raises MissingExtra,
     RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError.
     """
-    with extra("compare"):
+    with _extra("compare"):
         from unbabble.base.config import read_yaml
 
         read_yaml(Path(comparison))
@@ -363,7 +364,7 @@ def export(run: Folder, out: Folder) -> Path:
 
     Raises MissingExtra, TrainingError, RecipeError, ModelError, OutputError.
     """
-    with extra("export"):
+    with _extra("export"):
         from unbabble.training.early import recipe_values
 
         recipe_values(Path(run))
@@ -378,7 +379,7 @@ def quantize(model: Folder, out: Folder) -> Path:
 
     model: a bundled one's name, or a folder. Raises MissingExtra, ModelError, OutputError.
     """
-    with extra("quantize"):
+    with _extra("quantize"):
         from unbabble.inference.model_folder import open_model
 
         open_model(model)
@@ -396,3 +397,12 @@ def _paths(folders: Folders | None) -> list[Path] | None:
     if folders is None:
         return None
     return [Path(folder) for folder in ([folders] if isinstance(folders, str | Path) else folders)]
+
+
+@contextmanager
+def _extra(command: str) -> Iterator[None]:
+    """Name the installation that a command needs, where a package of it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"unbabble {command} ({error.name})", "train") from error

@@ -1,8 +1,5 @@
 """What a user can be told. Each message names what was wrong, what was expected and what to do."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class UnbabbleError(Exception):
     """Base of every error that is the input's or the caller's, not a defect of unbabble."""
@@ -41,12 +38,3 @@ class MissingExtra(UnbabbleError):
 
 class ArgumentError(UnbabbleError, ValueError):
     """An argument of a function, or a flag of the program, that cannot have such a value."""
-
-
-@contextmanager
-def extra(command: str) -> Iterator[None]:
-    """Name the installation that a command needs, where a package of it is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"unbabble {command} ({error.name})", "train") from error

@@ -2,9 +2,7 @@
 
 from unbabble.audio.decode import (
     AUDIO_SUFFIXES,
-    SAMPLE_FORMATS,
     RawFormat,
-    SampleFormat,
     check_end,
     declares_length,
     open_recording,
@@ -20,22 +18,19 @@ from unbabble.audio.recording import (
     Samples,
     check_numbers,
 )
-from unbabble.audio.write import TRACK_FORMATS, Container, TrackFormat, TrackWriter, WavFile
+from unbabble.audio.write import TRACK_BITS, TrackFormat, TrackWriter, WavFile
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "RATES_HZ",
-    "SAMPLE_FORMATS",
     "SHORTEST_S",
     "TAGS",
-    "TRACK_FORMATS",
-    "Container",
+    "TRACK_BITS",
     "Downmix",
     "HighPass",
     "RawFormat",
     "Recording",
     "Resampler",
-    "SampleFormat",
     "Samples",
     "TrackFormat",
     "TrackWriter",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -20,7 +20,7 @@ import soundfile
 from unbabble.audio.filters import resample, to_mono
 from unbabble.audio.recording import BLOCK, Recording, Samples, checked, cut_short, known_tags
 from unbabble.audio.source import BEGIN_BYTES, FileSource, PipeSource
-from unbabble.errors import AudioError
+from unbabble.errors import ArgumentError, AudioError
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".3gp"}
@@ -30,8 +30,7 @@ AUDIO_SUFFIXES = frozenset(
 SNDFILE_ERRORS = (soundfile.SoundFileError, OSError, ValueError)
 BEGINNINGS = re.compile(rb"RIFF....WAVE|RIFX....WAVE|RF64|riff|fLaC|OggS|FORM....AIF|\.snd|caff|NIST", re.DOTALL)
 UNKNOWN = 2**62  # frames of a flac that does not say
-SampleFormat = Literal["s16le", "s24le", "s32le", "f32le"]
-SAMPLE_FORMATS: tuple[SampleFormat, ...] = get_args(SampleFormat)
+SAMPLE_FORMATS = ("s16le", "s24le", "s32le", "f32le")
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,20 @@ class RawFormat:
         Samples in a row that belong to one time.
     sample_format
         One of ``SAMPLE_FORMATS``.
+
+    Raises
+    ------
+    ValueError
+        Where it is none of them.
     """
 
     sample_rate: int
     n_channels: int = 1
-    sample_format: SampleFormat = "s16le"
+    sample_format: str = "s16le"
+
+    def __post_init__(self) -> None:
+        if self.sample_format not in SAMPLE_FORMATS:
+            raise ArgumentError(f"raw {self.sample_format!r} is not one of {', '.join(SAMPLE_FORMATS)}")
 
 
 @contextmanager
@@ -251,7 +259,7 @@ def _raw_blocks(file: BinaryIO, raw: RawFormat, name: str) -> Iterator[Samples]:
         raise cut_short(name, f"{len(rest)} bytes follow the last whole frame of {frame}")
 
 
-def _from_raw(data: bytes, sample_format: SampleFormat) -> Samples:
+def _from_raw(data: bytes, sample_format: str) -> Samples:
     if sample_format == "f32le":
         return np.frombuffer(data, "<f4").astype(np.float32)
     if sample_format == "s24le":

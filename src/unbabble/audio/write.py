@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO, Literal, get_args
+from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
@@ -23,8 +23,7 @@ from unbabble.audio.recording import BLOCK, TAGS, Samples
 from unbabble.base.output import writing
 from unbabble.errors import ArgumentError
 
-Container = Literal["wav", "flac"]
-CONTAINERS: tuple[Container, ...] = get_args(Container)
+TRACK_BITS = {"wav": (32, 24, 16), "flac": (24,)}  # of a sample, by container, the default first
 FLOAT_BITS = 32
 INFO_CHUNKS = {
     "title": b"INAM",
@@ -60,20 +59,20 @@ class TrackFormat:
         For any other.
     """
 
-    container: Container
+    container: str
     bits: int
 
     def __post_init__(self) -> None:
-        if self.container not in CONTAINERS:
-            raise ArgumentError(f"format {self.container!r} is not one of {', '.join(CONTAINERS)}")
-        possible = {"wav": (32, 24, 16), "flac": (24,)}[self.container]
+        possible = TRACK_BITS.get(self.container)
+        if possible is None:
+            raise ArgumentError(f"format {self.container!r} is not one of {', '.join(TRACK_BITS)}")
         if self.bits not in possible:
             raise ArgumentError(f"{self.container} has {' or '.join(map(str, possible))} bits, not {self.bits}")
 
     @classmethod
-    def of(cls, container: Container, bits: int | None = None) -> "TrackFormat":
-        """A format, by default of the bits that keep most. Raises ValueError."""
-        return cls(container, (24 if container == "flac" else FLOAT_BITS) if bits is None else bits)
+    def of(cls, container: str, bits: int | None = None) -> "TrackFormat":
+        """A format, by default of the most bits. Raises ValueError."""
+        return cls(container, TRACK_BITS.get(container, (0,))[0] if bits is None else bits)
 
     @property
     def name(self) -> str:
@@ -108,10 +107,6 @@ class TrackFormat:
                 yield lambda samples: wav.write(samples[np.newaxis])
 
 
-WAV32 = TrackFormat("wav", FLOAT_BITS)
-TRACK_FORMATS = (TrackFormat("wav", 16), TrackFormat("wav", 24), WAV32, TrackFormat("flac", 24))
-
-
 class TrackWriter:
     """Writes tracks side by side, one file of one channel for each path; a context manager.
 
@@ -143,7 +138,7 @@ class TrackWriter:
         self,
         paths: Sequence[Path],
         sample_rate: int,
-        track_format: TrackFormat = WAV32,
+        track_format: TrackFormat,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self.peaks = [0.0] * len(paths)

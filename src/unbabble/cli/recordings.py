@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unbabble.cli.screen import Screen
-from unbabble.errors import ArgumentError, UnbabbleError
+from unbabble.errors import UnbabbleError
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
-    from unbabble.audio import RawFormat
     from unbabble.files import Job, Options, Outcome
 
 INTERRUPTED = 130  # as shells report it
@@ -59,6 +58,7 @@ def separate(
 
     Started again, it leaves what is done and goes on where it was stopped.
     """
+    from unbabble.audio import RawFormat
     from unbabble.files import Options
 
     _check_usage(inputs, out, stdout, activity, raw, rate)
@@ -66,7 +66,7 @@ def separate(
         model=model,
         speakers=_number_or_word(speakers),
         channel=_number_or_word(channel),
-        audio_format=audio_format,  # type: ignore[arg-type]  # checked there
+        audio_format=audio_format,
         bits=bits,
         filename=filename,
         activity=activity,
@@ -77,7 +77,7 @@ def separate(
         jobs=jobs,
         threads=threads,
         diarizer=diarizer if listener is None else listener,
-        raw=_raw_format(raw, rate, channels),
+        raw=None if raw is None or rate is None else RawFormat(rate, channels, raw),
     )
     screen = Screen(quiet)
     if out is None:
@@ -107,17 +107,6 @@ def _check_usage(
 
 def _number_or_word(text: str) -> Any:
     return int(text) if text.isdecimal() else text
-
-
-def _raw_format(raw: str | None, rate: int | None, channels: int) -> "RawFormat | None":
-    from unbabble.audio import SAMPLE_FORMATS, RawFormat
-
-    if raw is None or rate is None:
-        return None
-    for known in SAMPLE_FORMATS:
-        if raw == known:
-            return RawFormat(rate, channels, known)
-    raise ArgumentError(f"raw {raw!r} is not one of {', '.join(SAMPLE_FORMATS)}")
 
 
 def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> None:

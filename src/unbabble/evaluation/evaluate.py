@@ -146,18 +146,7 @@ def evaluate(
     """Separate and score a set of mixtures; ``out/mixtures.csv`` grows while that goes on.
 
     Mixtures that the table holds already are not separated again, so that a stopped run can go on. A mixture whose
-    files cannot be read is left out and named in the result.
-
-    Parameters
-    ----------
-    model : a bundled name, or a folder
-    name : of the set, for people
-    metrics : see metrics.installed
-    bins : of the overlap ratio
-    speakers : only mixtures of so many
-    limit : at most so many mixtures, the first
-    network_only : see Evaluator
-    jobs : processes
+    files cannot be read is left out and named in the result. For the rest see ``unbabble.evaluate``.
 
     Raises
     ------

@@ -83,11 +83,10 @@ def compare(
     jobs: int = 1,
     progress: Progress = UNWATCHED,
 ) -> list[Path]:
-    """Train, score and tabulate; what is in ``out`` already is not made again. Returns the table's files.
+    """Train, score and tabulate; see ``unbabble.compare``.
 
-    speech, noise, splits: instead of the recipe's; only: names of the designs to train now, none for all. The
-    table holds every design that has been scored, wherever it was trained: ``out/runs`` of several machines can
-    be put together. Raises CorpusError, RecipeError, TrainingError, AudioError, OutputError.
+    The table holds every design that has been scored, wherever it was trained: ``out/runs`` of several machines can
+    be put together.
     """
     unknown = sorted(set(only) - set(comparison.designs))
     if unknown:

@@ -72,25 +72,12 @@ def separate(
 
 
 def run_jobs(jobs: Sequence[Job], options: Options, progress: Progress = UNWATCHED) -> Iterator[Outcome]:
-    """What becomes of each job, in order, as soon as it is known.
-
-    Parameters
-    ----------
-    jobs
-        As ``find_jobs`` gives them. Every one is tried, whatever became of the others.
-    options
-        With which they were found.
-    progress
-        Told of every job that is begun, and of all together.
+    """What becomes of each job that ``find_jobs`` has found, in order, as soon as it is known.
 
     Raises
     ------
-    ModelError
-        Where the model cannot be used.
-    OutputError
-        Where two results would have one name.
-    ValueError
-        For windows that cannot be.
+    ModelError, OutputError, ValueError
+        As ``separate``.
     """
     check_places(jobs, options.filename)
     model, diarizer = open_model(options.model), open_diarizer(options.diarizer)

@@ -7,7 +7,7 @@ from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unbabble.audio import AUDIO_SUFFIXES, Container, RawFormat, TrackFormat, open_recording
+from unbabble.audio import AUDIO_SUFFIXES, RawFormat, TrackFormat, open_recording
 from unbabble.errors import ArgumentError, AudioError, OutputError, UnbabbleError
 from unbabble.files.results import FILENAME, SIDECAR, STAGE, Place, Template, free, same, track_of, tracks_listed
 from unbabble.inference.model_folder import DIARIZER, DiarizerFolder, ModelFolder
@@ -57,7 +57,7 @@ class Options:
     model: str | Path = "default"
     speakers: int | Literal["auto"] = "auto"
     channel: int | Literal["mix", "each"] = "mix"
-    audio_format: Container = "wav"
+    audio_format: str = "wav"
     bits: int | None = None
     filename: str = FILENAME
     activity: bool = False

@@ -100,25 +100,12 @@ def separate_into_pipe(
 
     A track on which nobody is heard comes as silence. ``progress`` is told where integers were clipped.
 
-    Parameters
-    ----------
-    inputs
-        One recording, of which one channel is chosen, or mix.
-    file
-        Open for writing in binary; every block goes there at once.
-    options
-        Of which jobs, filename, activity and force mean nothing here.
-    progress
-        Told what goes on.
-
     Raises
     ------
     UnbabbleError
-        Where the recording cannot be separated or the tracks cannot be written.
+        Where the recording cannot be separated, or is not the only one, or the tracks cannot be written.
     BrokenPipeError
         Where nobody reads on.
-    ValueError
-        Where the inputs are several recordings.
     """
     jobs = find_jobs(inputs, Path(), options)
     if len(jobs) != 1:

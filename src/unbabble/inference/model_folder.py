@@ -37,8 +37,6 @@ class ModelFolder:
 
     Attributes
     ----------
-    card
-        The whole of model.json, of which the fields that follow are checked.
     sample_rate
         In Hz, of mixtures and estimates.
     n_sources
@@ -119,18 +117,10 @@ class DiarizerFolder:
 
     Attributes
     ----------
-    card
-        The whole of its JSON.
     sample_rate
         In Hz, of what its graph is given.
-    embedding_size
-        Dimensions of the speaker embeddings.
-    graph
-        The ONNX file.
-    embeddings
-        What the graph calls them.
-    checksums
-        SHA-256 of each file.
+    embedding_size, embeddings
+        Dimensions of the speaker embeddings, and what the graph calls them.
     """
 
     path: Path

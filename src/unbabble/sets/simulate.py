@@ -41,11 +41,8 @@ def simulate(
 ) -> list[Path]:
     """Write ``count`` drawn mixtures, or those of a list, and a page that shows some; returns what was written.
 
-    speech, noise: corpus folders or manifests; mixtures: what to draw from; listed: a list to render instead,
-    of which mixtures with speakers outside the split are left out; seed: with its number, it defines each
-    mixture; bank: rooms to draw from; split: of the split file or the corpora, None for all that there is;
-    preview: how many mixtures ``out/preview.html`` shows; progress: told what goes on. For the rest see
-    write_set. Raises CorpusError, RecipeError, AudioError, OutputError.
+    mixtures: what to draw from; listed: of whose mixtures those with speakers outside the split are left out; bank:
+    rooms to draw from. For the rest see ``unbabble.simulate``.
     """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from unbabble.inference.model_folder import CARD, WEIGHTS, checksum, open_model
 def quantize_model(model: str | Path, folder: Path) -> Path:
     """Write a copy of a model with LSTM weights of 8 bits, whole or not at all.
 
-    model: a bundled model's name, or a model folder. What flows through the LSTMs is rounded to 8 bits too, with a
+    What flows through the LSTMs is rounded to 8 bits too, with a
     range of its own each time. On version 2 of the bundled model this cost 0.01 dB of SI-SDR; measure it for
     others, with benchmarks/quality.py. The weights to train on from stay what they were. Raises ModelError,
     OutputError.
