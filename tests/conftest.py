@@ -21,7 +21,7 @@ from hypothesis import settings
 
 from unbabble.base.progress import Progress
 from unbabble.cli import main
-from unbabble.corpora import durations
+from unbabble.corpora import scan
 
 settings.register_profile("unhurried", deadline=None)  # machines that run tests are shared and noisy
 settings.load_profile("unhurried")
@@ -193,6 +193,6 @@ def make_tones(root: Path, *keys: str, seconds: float = 0.1) -> Path:
 def opened(monkeypatch) -> list[Path]:
     """The files that are opened for their duration."""
     paths: list[Path] = []
-    read = durations.read_duration_s
-    monkeypatch.setattr(durations, "read_duration_s", lambda path: paths.append(path) or read(path))
+    read = scan.read_duration_s
+    monkeypatch.setattr(scan, "read_duration_s", lambda path: paths.append(path) or read(path))
     return paths

@@ -9,7 +9,7 @@ from audio_files import SIZE_FIELDS, STAND_INS, both, encode, encode_late, resta
 from conftest import tone
 
 from unbabble.audio import read_mono
-from unbabble.corpora.durations import read_duration_s
+from unbabble.corpora.scan import read_duration_s
 
 SAMPLES = (tone(2.0) * 32767).astype("<i2").tobytes()
 CUT_PACKETS_REFUSED = int(av.__version__.split(".")[0]) < 18
