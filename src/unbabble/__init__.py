@@ -52,19 +52,13 @@ if TYPE_CHECKING:
     from unbabble.files import separate
     from unbabble.inference.separator import Separator, Stream
 
-HOMES = {
-    "Separator": "unbabble.inference.separator",
-    "Stream": "unbabble.inference.separator",
-    "separate": "unbabble.files",
-    **dict.fromkeys(
-        ("compare", "corpus", "evaluate", "export", "quantize", "rooms", "simulate", "train"), "unbabble.api"
-    ),
-}
+SEPARATOR = "unbabble.inference.separator"
+HOMES = {"Separator": SEPARATOR, "Stream": SEPARATOR, "separate": "unbabble.files"}  # of the others: unbabble.api
 
 
 def __getattr__(name: str) -> Any:  # on first use, so that importing the package costs nothing
-    if name in HOMES:
-        return getattr(import_module(HOMES[name]), name)
+    if name in __all__:
+        return getattr(import_module(HOMES.get(name, "unbabble.api")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

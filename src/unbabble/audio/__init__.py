@@ -13,7 +13,6 @@ from unbabble.audio.filters import Downmix, HighPass, Resampler, resample, to_mo
 from unbabble.audio.recording import (
     RATES_HZ,
     SHORTEST_S,
-    TAGS,
     Recording,
     Samples,
     check_numbers,
@@ -24,7 +23,6 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "RATES_HZ",
     "SHORTEST_S",
-    "TAGS",
     "TRACK_BITS",
     "Downmix",
     "HighPass",

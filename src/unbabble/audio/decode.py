@@ -44,12 +44,7 @@ class RawFormat:
     n_channels
         Samples in a row that belong to one time.
     sample_format
-        One of ``SAMPLE_FORMATS``.
-
-    Raises
-    ------
-    ValueError
-        Where it is none of them.
+        One of ``SAMPLE_FORMATS``; ValueError for any other.
     """
 
     sample_rate: int

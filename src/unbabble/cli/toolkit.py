@@ -186,9 +186,9 @@ def evaluate(
         jobs=jobs,
         progress=screen,
     )
-    from unbabble.evaluation.report import report_files
+    from unbabble.evaluation.report import JSON, MARKDOWN, PAGE
 
-    _show(report_files(out), screen)
+    _show([out / name for name in (MARKDOWN, JSON, PAGE)], screen)
     for reason in found.unreadable:
         screen.say(f"error: {reason}; left out")
     if found.unreadable:

@@ -32,12 +32,7 @@ def write_report(evaluation: Evaluation, out: Path) -> list[Path]:
     content = {MARKDOWN: markdown(evaluation).encode(), JSON: as_json(evaluation).encode(), PAGE: page(evaluation)}
     for name, text in content.items():
         write_whole(out / name, text)
-    return report_files(out)
-
-
-def report_files(out: Path) -> list[Path]:
-    """Where the three are: Markdown, JSON, the page."""
-    return [out / name for name in (MARKDOWN, JSON, PAGE)]
+    return [out / name for name in content]
 
 
 def page(evaluation: Evaluation) -> bytes:

@@ -33,16 +33,12 @@ class Options:
         ``"wav"`` of 16, 24 or 32 bits (floats, the default), or ``"flac"`` of 24.
     filename
         Where tracks go below the folder for the results, with the fields track, speaker, ext and channel.
-    activity
-        Write who speaks when, too.
-    force
-        Replace results that are there.
+    activity, force
+        Write who speaks when, too; replace results that are there.
     window_s, overlap_s, diarizer
         As of ``Separator``; ``listener`` is the old name of ``diarizer``.
-    jobs
-        Processes, which share ``threads``.
-    threads
-        Processor threads of all jobs together; None: one a core.
+    jobs, threads
+        Recordings separated at the same time, and the processor threads that they share; None: one a core.
     raw
         How to read standard input that has no header.
     max_hours

@@ -132,15 +132,8 @@ class Engine(AbstractContextManager["Engine"]):
 class Diarizer:
     """Counts active speakers and gives speaker embeddings, in frames of 40 ms.
 
-    Parameters
-    ----------
-    diarizer
-        Name of a bundled one, or a folder that ``unbabble train`` has made by a recipe of that kind.
-
-    Raises
-    ------
-    ModelError
-        Where it is incomplete or damaged, or is not one of such a folder.
+    diarizer: name of a bundled one, or a folder that ``unbabble train`` has made by a recipe of that kind. Raises
+    ModelError where it is incomplete or damaged, or fails.
     """
 
     def __init__(self, diarizer: str | Path = DIARIZER) -> None:
@@ -154,26 +147,10 @@ class Diarizer:
         self._graph = Graph(self.folder.graph, {"signals": ("rows", "samples")}, outputs)
 
     def __call__(self, signals: Samples, sample_rate: int) -> tuple[Samples, Samples]:
-        """Listen to signals side by side.
+        """Signals (rows, samples) at ``sample_rate`` Hz -> counts and embeddings of each.
 
-        Parameters
-        ----------
-        signals
-            (rows, samples).
-        sample_rate
-            Of them, in Hz.
-
-        Returns
-        -------
-        counts
-            (rows, frames, 3), log-probabilities of no, one and more talkers.
-        embeddings
-            (rows, frames, embedding). Their mean over the speech of one talker, scaled to length 1, is that talker's.
-
-        Raises
-        ------
-        ModelError
-            Where the graph fails.
+        Returns counts (rows, frames, 3), log-probabilities of no, one and more talkers, and embeddings (rows, frames,
+        embedding), whose mean over the speech of one talker, scaled to length 1, is that talker's.
         """
         resampler = Resampler(sample_rate, self.sample_rate)
         low = np.concatenate([resampler.push(signals), resampler.finish()], axis=1)

@@ -94,9 +94,8 @@ class Graph:
         try:
             self._session = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises many kinds without a common base
-            raise ModelError(
-                f"{self._path}: not a graph that ONNX Runtime can load ({_in_one_line(error)})"
-            ) from None
+            reason = _in_one_line(error)
+            raise ModelError(f"{self._path}: not a graph that ONNX Runtime can load ({reason})") from None
         self._process = os.getpid()
 
     def _check(self, what: str, found: Any, expected: dict[str, Axes]) -> None:

@@ -169,21 +169,13 @@ class Card:
     values: dict[str, Any]
 
     def whole_number(self, key: str, least: int, most: int) -> int:
-        return int(
-            self._checked(
-                key,
-                f"a whole number from {least} to {most}",
-                lambda value: type(value) is int and least <= value <= most,
-            )
-        )
+        expected = f"a whole number from {least} to {most}"
+        return int(self._checked(key, expected, lambda value: type(value) is int and least <= value <= most))
 
     def number(self, key: str, least: float, most: float) -> float:
+        expected = f"a number from {least:g} to {most:g}"
         return float(
-            self._checked(
-                key,
-                f"a number from {least:g} to {most:g}",
-                lambda value: type(value) in (int, float) and least <= value <= most,
-            )
+            self._checked(key, expected, lambda value: type(value) in (int, float) and least <= value <= most)
         )
 
     def one_of(self, key: str, *values: Any) -> Any:
@@ -194,12 +186,7 @@ class Card:
 
     def texts(self, key: str) -> dict[str, str]:
         """Texts by name."""
-        texts: dict[str, str] = self._checked(
-            key,
-            "texts by name",
-            lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
-        )
-        return texts
+        return dict(self._checked(key, "texts by name", _are_texts))
 
     def _checked(self, key: str, expected: str, is_fit: Callable[[Any], bool]) -> Any:
         if key not in self.values:
@@ -279,3 +266,7 @@ def check_file(path: Path, checksums: dict[str, str], card: str = CARD) -> None:
         raise ModelError(f"{path}: missing from its folder, or not readable; get the folder again") from None
     if found != checksums.get(path.name):
         raise ModelError(f"{path}: checksum differs from that in {card}: damaged or changed; get the folder again")
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())

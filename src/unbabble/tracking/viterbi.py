@@ -33,9 +33,7 @@ class Weights:
     begin: float = 3.0  # a transition between silence, one and several
     relay: float = 5.0  # to another talker without a pause
     swap: float = 3.0  # to another permutation within a window
-    steady: float = (
-        60.0  # for one permutation throughout, in windows of up to STEADY_S, if estimates are wholly apart
-    )
+    steady: float = 60.0  # for one permutation throughout, in windows up to STEADY_S, if estimates are wholly apart
     louder: float = 1.5  # if so: the louder estimate is that of the talker
     even: float = 1.0  # and estimates that are about as loud, for several talkers
     plain: float = 0.9  # how much louder one must be, 0 to 1, for the other to be of nobody
