@@ -10,13 +10,7 @@ from unbabble.audio.decode import (
     read_mono,
 )
 from unbabble.audio.filters import Downmix, HighPass, Resampler, resample, to_mono
-from unbabble.audio.recording import (
-    RATES_HZ,
-    SHORTEST_S,
-    Recording,
-    Samples,
-    check_numbers,
-)
+from unbabble.audio.recording import RATES_HZ, SHORTEST_S, Recording, Samples, check_numbers
 from unbabble.audio.write import TRACK_BITS, TrackFormat, TrackWriter, WavFile
 
 __all__ = [

@@ -217,12 +217,7 @@ class WavFile:
     """
 
     def __init__(
-        self,
-        file: BinaryIO,
-        sample_rate: int,
-        n_channels: int,
-        bits: int,
-        tags: Mapping[str, str] | None = None,
+        self, file: BinaryIO, sample_rate: int, n_channels: int, bits: int, tags: Mapping[str, str] | None = None
     ) -> None:
         self._file, self._bits = file, bits
         self._sample_rate, self._n_channels, self._tags = sample_rate, n_channels, dict(tags or {})

@@ -144,11 +144,7 @@ def is_held(path: Path) -> bool:
 
 
 def claim(
-    folder: Path,
-    origin: Origin,
-    holds: str,
-    entries: Collection[str] = (),
-    known: Callable[[Origin], Origin] = dict,
+    folder: Path, origin: Origin, holds: str, entries: Collection[str] = (), known: Callable[[Origin], Origin] = dict
 ) -> None:
     """Begin work in a folder, or go on with it where the folder was begun for the same origin.
 

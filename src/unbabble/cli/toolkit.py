@@ -228,10 +228,7 @@ def compare(
     _show(written, screen)
 
 
-def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
-    out: ModelOut,
-) -> None:
+def export(run: Annotated[Path, typer.Argument(help="Folder of a training run.")], out: ModelOut) -> None:
     """Make a model folder from the best checkpoint of a run."""
     print(unbabble.export(run, out))
 

@@ -35,10 +35,7 @@ class Scan:
 
 
 def scan_corpora(
-    speech: Sequence[Path],
-    noise: Sequence[Path],
-    cache: Path | None = None,
-    progress: Progress = UNWATCHED,
+    speech: Sequence[Path], noise: Sequence[Path], cache: Path | None = None, progress: Progress = UNWATCHED
 ) -> Corpora:
     """Scan folders and manifests of speech and of noise; see ``scan``. cache: a folder for both."""
     spoken = scan(speech, "speech", cache=cache and cache / "speech.jsonl", progress=progress)

@@ -89,9 +89,9 @@ class Place:
 
 
 def track_of(relative: Path) -> str:
-    """The name of a recording's track: its path without suffix, fit for every system."""
-    parts = (safe(readable(part)) for part in relative.with_suffix("").parts)
-    return "/".join(parts)
+    """The name of a recording's track: its path without suffix, fit for every system and library: all UTF-8."""
+    readable = (os.fsencode(part).decode("utf-8", errors="replace") for part in relative.with_suffix("").parts)
+    return "/".join(map(safe, readable))
 
 
 def free(track: str, taken: set[str]) -> str:
@@ -107,11 +107,6 @@ def free(track: str, taken: set[str]) -> str:
 def same(path: str | Path) -> str:
     """Equal for names that some file system takes for one: by case, or by the way that accents are written."""
     return unicodedata.normalize("NFC", str(path)).casefold()
-
-
-def readable(name: str) -> str:
-    """The name with whatever in it is not UTF-8 replaced, so that every library can write there."""
-    return os.fsencode(name).decode("utf-8", errors="replace")
 
 
 def safe(part: str) -> str:

@@ -140,10 +140,7 @@ class Diarizer:
         self.folder = open_diarizer(diarizer)
         self.sample_rate, self.embedding_size = self.folder.sample_rate, self.folder.embedding_size
         frames = "rows", "frames"
-        outputs: dict[str, Axes] = {
-            "counts": (*frames, 3),
-            self.folder.embeddings: (*frames, self.embedding_size),
-        }
+        outputs: dict[str, Axes] = {"counts": (*frames, 3), self.folder.embeddings: (*frames, self.embedding_size)}
         self._graph = Graph(self.folder.graph, {"signals": ("rows", "samples")}, outputs)
 
     def __call__(self, signals: Samples, sample_rate: int) -> tuple[Samples, Samples]:
