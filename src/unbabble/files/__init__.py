@@ -129,7 +129,7 @@ def _planned(place: Place, options: Options, model: ModelFolder) -> list[Path]:
 @contextmanager
 def _tasks(jobs: Sequence[Job], progress: Progress) -> Iterator[Tell]:
     """A task for each job that is begun, and one for several together, in which each counts by its size."""
-    sizes, done_parts, tasks = [job.size for job in jobs], [0.0] * len(jobs), dict[int, Advance]()
+    sizes, done_sizes, tasks = [job.size for job in jobs], [0.0] * len(jobs), dict[int, Advance]()
     with ExitStack() as stack:
         whole = stack.enter_context(progress.task(f"{len(jobs)} recordings")) if len(jobs) > 1 else None
 
@@ -137,9 +137,9 @@ def _tasks(jobs: Sequence[Job], progress: Progress) -> Iterator[Tell]:
             if index not in tasks:
                 tasks[index] = stack.enter_context(progress.task(jobs[index].name))
             tasks[index](done, total)
-            done_parts[index] = sizes[index] * min(1.0, done / total) if total else 0.0
+            done_sizes[index] = sizes[index] * min(1.0, done / total) if total else 0.0
             if whole is not None:
-                whole(sum(done_parts), sum(sizes))
+                whole(sum(done_sizes), sum(sizes))
 
         yield tell
 
