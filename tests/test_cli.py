@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, REPO, one_line_error, run, run_here, tone
+from conftest import RATE, REPO, Told, one_line_error, run, run_here, tone
 from talkers import assert_separated, talk
 
 from unbabble import __version__
@@ -226,7 +226,11 @@ def test_quiet_says_nothing(inbox, tiny_model, tmp_path):
 def test_python_interface_does_the_same(inbox, tiny_model, tmp_path):
     from unbabble import separate
 
-    outcomes = separate([inbox, tmp_path / "no.wav"], tmp_path / "out", model=tiny_model, speakers=2)
+    told = Told()
+    given = [inbox, tmp_path / "no.wav"]
+    outcomes = separate(given, tmp_path / "out", model=tiny_model, speakers=2, progress=told)
+    assert [name for name, _ in told.tasks] == ["2 recordings", *(str(one.job.source) for one in outcomes[:2])]
+    assert all(done == total for _, steps in told.tasks for done, total in steps[-1:])
     assert [outcome.error is None for outcome in outcomes] == [True, True, False]
     assert len(written(tmp_path / "out")) == 6
     assert all(track.exists() for outcome in outcomes for track in outcome.tracks)
