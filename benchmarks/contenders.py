@@ -150,7 +150,7 @@ def floor() -> float:
     import numpy as np
 
     from unbabble.evaluation.complexity import macs_per_second
-    from unbabble.networks.network import MixedDesign, NetworkConfig
+    from unbabble.networks.config import MixedDesign, NetworkConfig
 
     matrix = np.random.default_rng(0).standard_normal((2048, 2048), np.float32)
     taken = []
@@ -165,7 +165,8 @@ def export_paper_size(folder: Path) -> None:
     """The paper's SIMO-only network with random weights, as it is and with LSTMs of 8 bits."""
     import torch
 
-    from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork
+    from unbabble.networks.config import MixedDesign, NetworkConfig
+    from unbabble.networks.network import SeparationNetwork
     from unbabble.training.config import ModelConfig, SeparationRecipe
     from unbabble.training.export import export_model
     from unbabble.training.quantize import quantize_model

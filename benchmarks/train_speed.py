@@ -37,8 +37,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unbabble.evaluation.complexity import macs_per_second
+from unbabble.networks.config import MixedDesign, NetworkConfig, SisoOnlyDesign
 from unbabble.networks.losses import permutation_invariant_loss, snr
-from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.networks.network import SeparationNetwork
 from unbabble.training.processes import keep_freed_memory
 
 SECONDS, RATE = 4, 16000

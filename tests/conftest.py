@@ -30,9 +30,10 @@ if HAS_TORCH:
     import torch
 
     from unbabble.networks.blocks.dual_path import DualPathConfig
+    from unbabble.networks.config import MixedDesign, NetworkConfig, SisoOnlyDesign
     from unbabble.networks.front_ends.tasnet import TasNetConfig
     from unbabble.networks.losses import permutation_invariant_loss
-    from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+    from unbabble.networks.network import SeparationNetwork
     from unbabble.training.config import ModelConfig, SeparationRecipe
     from unbabble.training.export import export_model
 

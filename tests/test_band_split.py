@@ -17,17 +17,13 @@ from unbabble.errors import RecipeError
 from unbabble.inference.engine import Engine
 from unbabble.inference.model_folder import open_model
 from unbabble.networks.blocks.dual_path import DualPathConfig
-from unbabble.networks.front_ends.band_split import (
-    BandSplit,
-    BandSplitConfig,
-    BandSplitFrontEnd,
-    MaskEstimator,
-    band_edges,
-)
+from unbabble.networks.config import MixedDesign, NetworkConfig, SisoOnlyDesign
+from unbabble.networks.front_ends.band_split import BandSplitConfig, band_edges
+from unbabble.networks.front_ends.band_split.front_end import BandSplit, BandSplitFrontEnd, MaskEstimator
 from unbabble.networks.front_ends.tasnet import TasNetConfig
 from unbabble.networks.layers import complex_product
 from unbabble.networks.losses import permutation_invariant_loss
-from unbabble.networks.network import MixedDesign, NetworkConfig, SeparationNetwork, SisoOnlyDesign
+from unbabble.networks.network import SeparationNetwork
 from unbabble.training.config import ModelConfig, SeparationRecipe, read_recipe
 from unbabble.training.export import export_model
 from unbabble.training.fit import train

@@ -16,7 +16,7 @@ from unbabble.errors import RecipeError, TrainingError
 from unbabble.experiments.compare import compare, read_comparison, tabulate
 from unbabble.experiments.halving import Halving
 from unbabble.experiments.table import PAPER, Scored, markdown, rows_of, write_table
-from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.networks.config import MixedDesign, SisoOnlyDesign
 from unbabble.training import task
 from unbabble.training.checkpoint import LAST, read_checkpoint
 from unbabble.training.config import read_recipe, with_changes

@@ -9,19 +9,15 @@ from torch.nn import functional as F
 
 from unbabble.base.config import dump_settings, parse_settings
 from unbabble.errors import RecipeError
-from unbabble.networks.blocks.attention import AttentionConfig, rotated
+from unbabble.networks.blocks.attention import AttentionConfig
+from unbabble.networks.blocks.attention.block import rotated
 from unbabble.networks.blocks.conv import ConvConfig
-from unbabble.networks.blocks.dual_path import DualPathBlock, DualPathConfig
+from unbabble.networks.blocks.dual_path import DualPathConfig
+from unbabble.networks.blocks.dual_path.block import DualPathBlock
+from unbabble.networks.config import MixedDesign, MultiScaleDesign, NetworkConfig, ScaleConfig, SisoOnlyDesign
 from unbabble.networks.designs import Mixed, MultiScale, SisoOnly
 from unbabble.networks.front_ends.tasnet import TasNetConfig
-from unbabble.networks.network import (
-    MixedDesign,
-    MultiScaleDesign,
-    NetworkConfig,
-    ScaleConfig,
-    SeparationNetwork,
-    SisoOnlyDesign,
-)
+from unbabble.networks.network import SeparationNetwork
 
 SMALL = {
     "front_end": TasNetConfig(filters=16, window=8, hop=4, chunk=6, chunk_hop=3),

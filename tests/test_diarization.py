@@ -17,7 +17,8 @@ from unbabble.errors import CorpusError, ModelError, RecipeError, TrainingError
 from unbabble.evaluation.listening import Hearing, equal_error
 from unbabble.inference.engine import Diarizer as DiarizerInUse
 from unbabble.inference.model_folder import BUNDLED, checksum
-from unbabble.networks.diarizer import QUIETEST, Diarizer, DiarizerConfig, LogMel, mel_filters
+from unbabble.networks.config import DiarizerConfig
+from unbabble.networks.diarizer import QUIETEST, Diarizer, LogMel, mel_filters
 from unbabble.tracking.activity import Turn, runs, smooth, speech_frames, turns_of
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
 from unbabble.training.config import read_recipe, with_changes, with_data

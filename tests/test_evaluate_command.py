@@ -24,7 +24,7 @@ from unbabble.evaluation.evaluate import Evaluator, evaluate
 from unbabble.evaluation.metrics import score
 from unbabble.evaluation.report import WORST, write_report
 from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe
-from unbabble.networks.network import SisoOnlyDesign
+from unbabble.networks.config import SisoOnlyDesign
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
 

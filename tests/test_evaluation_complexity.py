@@ -11,16 +11,11 @@ from unbabble.inference.model_folder import open_model
 from unbabble.networks.blocks.attention import AttentionConfig
 from unbabble.networks.blocks.conv import ConvConfig
 from unbabble.networks.blocks.dual_path import DualPathConfig
-from unbabble.networks.front_ends.band_split import BandSplit, BandSplitConfig, BandSplitFrontEnd, MaskEstimator
+from unbabble.networks.config import MixedDesign, MultiScaleDesign, NetworkConfig, ScaleConfig, SisoOnlyDesign
+from unbabble.networks.front_ends.band_split import BandSplitConfig
+from unbabble.networks.front_ends.band_split.front_end import BandSplit, BandSplitFrontEnd, MaskEstimator
 from unbabble.networks.front_ends.tasnet import TasNetConfig
-from unbabble.networks.network import (
-    MixedDesign,
-    MultiScaleDesign,
-    NetworkConfig,
-    ScaleConfig,
-    SeparationNetwork,
-    SisoOnlyDesign,
-)
+from unbabble.networks.network import SeparationNetwork
 
 # The paper's network by hand. 16000 Hz at a hop of 16: 1000 frames a second, each in two chunks: 2000 cells.
 # A path: an LSTM of two directions, 2 x 4 x 128 x (64 + 128) = 196608, and back, 256 x 64 = 16384. A block has

@@ -18,15 +18,9 @@ from unbabble.inference.model_folder import open_model
 from unbabble.networks.blocks.attention import AttentionConfig
 from unbabble.networks.blocks.conv import ConvConfig
 from unbabble.networks.blocks.dual_path import DualPathConfig
+from unbabble.networks.config import MixedDesign, MultiScaleDesign, NetworkConfig, ScaleConfig, SisoOnlyDesign
 from unbabble.networks.front_ends.tasnet import TasNetConfig
-from unbabble.networks.network import (
-    MixedDesign,
-    MultiScaleDesign,
-    NetworkConfig,
-    ScaleConfig,
-    SeparationNetwork,
-    SisoOnlyDesign,
-)
+from unbabble.networks.network import SeparationNetwork
 from unbabble.training import export
 from unbabble.training.export import export_model
 

@@ -6,10 +6,12 @@ from torch import nn
 
 from unbabble.base.config import parse_settings
 from unbabble.errors import RecipeError, TrainingError
+from unbabble.networks.config import NetworkConfig
 from unbabble.networks.losses import snr
-from unbabble.networks.network import NetworkConfig, SeparationNetwork
+from unbabble.networks.network import SeparationNetwork
 from unbabble.training.config import SeparationTraining
-from unbabble.training.optimizers import AdamWConfig, Muon, MuonConfig, orthogonal
+from unbabble.training.muon import Muon, orthogonal
+from unbabble.training.optimizers import AdamWConfig, MuonConfig
 from unbabble.training.schedules import Moment, TrapezoidSchedule
 
 

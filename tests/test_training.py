@@ -27,7 +27,8 @@ from unbabble.errors import ModelError, RecipeError, TrainingError
 from unbabble.inference.model_folder import open_model
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Overlap, WeightedRecipe
-from unbabble.networks.network import MixedDesign, SeparationNetwork, SisoOnlyDesign
+from unbabble.networks.config import MixedDesign, SisoOnlyDesign
+from unbabble.networks.network import SeparationNetwork
 from unbabble.training.callbacks import LastCheckpoint
 from unbabble.training.checkpoint import read_checkpoint, read_weights, recipe_of_run, write_checkpoint
 from unbabble.training.config import DataConfig, read_recipe, with_changes, with_data
@@ -419,7 +420,7 @@ def test_the_recipes_of_the_repo_are_understood(name):
 def test_the_paper_recipe_states_what_the_defaults_are():
     """Every default is the paper's, so that a recipe only says where it departs."""
     from unbabble.mixing.recipe import paper_mixtures
-    from unbabble.networks.network import NetworkConfig
+    from unbabble.networks.config import NetworkConfig
     from unbabble.training.config import SeparationTraining
 
     recipe = read_recipe(REPO / "recipes" / "paper.yaml")

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from unbabble.base.config import parse_settings
 from unbabble.errors import RecipeError
 from unbabble.inference.model_folder import CARD, ModelFolder
-from unbabble.networks.network import NetworkConfig, SeparationNetwork
+from unbabble.networks.config import NetworkConfig
+from unbabble.networks.network import SeparationNetwork
 
 Shape = Sequence[int]
 

@@ -19,7 +19,7 @@ from unbabble.experiments.table import Scored, rows_of, write_table
 from unbabble.inference.model_folder import CARD, open_model
 from unbabble.mixing.bank import make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
-from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.networks.config import MixedDesign, SisoOnlyDesign
 from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate

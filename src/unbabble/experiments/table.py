@@ -19,7 +19,7 @@ from unbabble.evaluation.report import JSON
 from unbabble.evaluation.results import TABLE, read_results
 from unbabble.evaluation.summary import CONFIDENCE, Mean, mean_of
 from unbabble.evaluation.text import markdown_table
-from unbabble.networks.network import MixedDesign, SisoOnlyDesign
+from unbabble.networks.config import MixedDesign, SisoOnlyDesign
 
 # arXiv 2011.08400, table 1: SI-SDR (dB) by overlap ratio in four bins, and the average.
 PAPER = {

@@ -1,6 +1,5 @@
 """The diarizer: counts of active speakers and speaker embeddings. A time-delay network over log-mel frames."""
 
-from dataclasses import field
 from math import pi
 from typing import Any
 
@@ -8,31 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unbabble.base.config import Positive, renamed, settings
+from unbabble.networks.config import HOPS, MOST_COUNTED, DiarizerConfig
 from unbabble.networks.layers import full_precision
 
-MOST_COUNTED = 2  # 0, 1, and 2 or more talkers
-HOPS = 4  # of log-mel frames, to a frame of the output
 QUIETEST = 1e-6  # power of a mel band under the signal's mean power that still counts
-
-
-@settings
-class DiarizerConfig:
-    """Sizes. sample_rate: low, so that telephone speech sounds like any other; a frame is four hops (40 ms)."""
-
-    sample_rate: Positive = 8000
-    window: Positive = 256  # samples
-    hop: Positive = 80  # samples
-    bands: Positive = 40
-    channels: Positive = 128
-    dilations: tuple[Positive, ...] = field(default=(1, 2, 4, 4, 2, 1))
-    embedding: Positive = 64  # dimensions
-
-    _old = renamed(voice="embedding")
-
-    def build(self) -> "Diarizer":
-        """With weights drawn at random."""
-        return Diarizer(self)
 
 
 class Diarizer(nn.Module):

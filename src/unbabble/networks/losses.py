@@ -2,24 +2,28 @@
 
 All signals are (batch, source, samples) or (..., samples); ``permutation[b, i]`` is the estimate for source i of
 mixture b. Another kind of loss is a description here, with a ``kind`` and the ratio that is to be large, and a place
-in ``LossConfig``.
+in ``LossConfig``. Descriptions are read without PyTorch: what a tensor's methods cannot do is imported where it is
+done.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
 from pydantic import Field
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor
 
 from unbabble.base.config import PositiveFloat, kind_given, settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SILENCE = 1e-8  # mean power, -80 dB of full scale: what is below counts as silence in a loss on levels
 TINY = 1e-12  # mean power: keeps the scale-invariant ratio finite
 QUIET_ENOUGH = 1e-3  # of the mixture's power: the estimate of a silent source need not be below it
 
-Ratio = Callable[[Tensor, Tensor], Tensor]
+Ratio = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 @settings
@@ -58,7 +62,7 @@ def snr(estimates: Tensor, sources: Tensor, ceiling_db: float | None = None) -> 
     noise = _power(estimates - sources)
     if ceiling_db is not None:
         noise = noise + 10 ** (-ceiling_db / 10) * _power(sources)
-    return 10 * torch.log10((_power(sources) + SILENCE) / (noise + SILENCE))
+    return 10 * ((_power(sources) + SILENCE) / (noise + SILENCE)).log10()
 
 
 def si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
@@ -80,7 +84,7 @@ def quietness(estimates: Tensor, mixture: Tensor) -> Tensor:
     (Wisdom et al., *What's all the fuss about free universal sound separation data?*, 2021).
     """
     loudness = _power(mixture) + SILENCE
-    return -10 * torch.log10(_power(estimates) / loudness + QUIET_ENOUGH)
+    return -10 * (_power(estimates) / loudness + QUIET_ENOUGH).log10()
 
 
 def pairwise(ratio: Ratio, estimates: Tensor, sources: Tensor) -> Tensor:
@@ -90,9 +94,11 @@ def pairwise(ratio: Ratio, estimates: Tensor, sources: Tensor) -> Tensor:
 
 def best_permutation(ratios: Tensor) -> Tensor:
     """The assignment with the highest sum: ratios (batch, source, estimate) -> permutation (batch, source)."""
+    from scipy.optimize import linear_sum_assignment
+
     scores = ratios.detach().cpu().numpy()
     chosen = [linear_sum_assignment(one, maximize=True)[1] for one in scores]
-    return torch.stack([torch.as_tensor(one) for one in chosen]).to(ratios.device)
+    return ratios.new_tensor(np.stack(chosen)).long()
 
 
 def permute(estimates: Tensor, permutation: Tensor) -> Tensor:
@@ -131,9 +137,8 @@ def permutation_invariant_loss(
         raise ValueError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)} differ")
     mixture = sources.sum(1) if mixture is None else mixture
     silent = ~sources.any(-1, keepdim=True)
-    ratios = torch.where(
-        silent, quietness(estimates, mixture.unsqueeze(1)).unsqueeze(1), pairwise(ratio, estimates, sources)
-    )
+    quiet = quietness(estimates, mixture.unsqueeze(1)).unsqueeze(1)
+    ratios = quiet.where(silent, pairwise(ratio, estimates, sources))
     permutation = best_permutation(ratios)
     chosen = ratios.take_along_dim(permutation.unsqueeze(-1), dim=-1).squeeze(-1)
     return -chosen.mean(-1), permutation
@@ -144,4 +149,4 @@ def _power(signal: Tensor) -> Tensor:
 
 
 def _ratio_db(signal: Tensor, noise: Tensor, floor: float) -> Tensor:
-    return 10 * torch.log10((_power(signal) + floor) / (_power(noise) + floor))
+    return 10 * ((_power(signal) + floor) / (_power(noise) + floor)).log10()

@@ -24,9 +24,8 @@ from unbabble.base.reading import from_yaml
 from unbabble.errors import RecipeError
 from unbabble.inference.model_folder import SHORTEST_OVERLAP_S, WINDOWS_S
 from unbabble.mixing.recipe import Mixtures, most_speakers, paper_mixtures
-from unbabble.networks.diarizer import HOPS, DiarizerConfig
+from unbabble.networks.config import HOPS, DiarizerConfig, NetworkConfig
 from unbabble.networks.losses import LossConfig, SnrLoss
-from unbabble.networks.network import NetworkConfig
 from unbabble.tracking.activity import FRAME_S
 from unbabble.training.optimizers import AdamWConfig, OptimizerConfig
 from unbabble.training.schedules import CosineSchedule, ScheduleConfig, StepSchedule

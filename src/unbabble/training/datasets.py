@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from unbabble.corpora.decoded import Samples
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.render import Mixture
-from unbabble.networks.diarizer import MOST_COUNTED
+from unbabble.networks.config import MOST_COUNTED
 from unbabble.sets.read import MixtureSet
 from unbabble.tracking.activity import speech_frames
 from unbabble.training.device_mixing import DryBatch, ResponseTable

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from unbabble.errors import TrainingError
 from unbabble.evaluation.listening import Hearing
-from unbabble.networks.diarizer import MOST_COUNTED, Diarizer
+from unbabble.networks.config import MOST_COUNTED
+from unbabble.networks.diarizer import Diarizer
 from unbabble.tracking.activity import FRAME_S
 from unbabble.training.config import DiarizationTraining
 from unbabble.training.datasets import DiarizationBatch, n_voices

@@ -1,18 +1,20 @@
 """Blocks: layers that map a grid (batch, rows, columns, channels) to a grid of the same shape.
 
-Another kind of block is a file of its own, with a description that has a ``kind`` and ``build``, and a place in
-``BlockConfig``.
+Another kind of block is a folder of its own, with a description that has a ``kind`` and ``build``, beside it what
+it describes, and a place in ``BlockConfig``. Descriptions are read without PyTorch.
 """
 
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import Field
-from torch import Tensor, nn
 
 from unbabble.base.config import kind_given
 from unbabble.networks.blocks.attention import AttentionConfig
 from unbabble.networks.blocks.conv import ConvConfig
 from unbabble.networks.blocks.dual_path import DualPathConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 BlockConfig = Annotated[
     DualPathConfig | ConvConfig | AttentionConfig, Field(discriminator="kind"), kind_given("dual_path")
@@ -22,10 +24,10 @@ BlockConfig = Annotated[
 class Block(Protocol):
     """What designs know of a block."""
 
-    def __call__(self, grid: Tensor) -> Tensor: ...
+    def __call__(self, grid: "Tensor") -> "Tensor": ...
 
 
 class MakesBlock(Protocol):
     """What designs know of a block's description."""
 
-    def build(self, channels: int) -> nn.Module: ...
+    def build(self, channels: int) -> "nn.Module": ...

@@ -1,21 +1,6 @@
-"""The convolution block: what lies next to each other in a grid."""
-
-from typing import Literal
+"""What a convolution block computes."""
 
 from torch import Tensor, nn
-
-from unbabble.base.config import Positive, settings
-
-
-@settings
-class ConvConfig:
-    """Sizes of a convolution block."""
-
-    kind: Literal["conv"] = "conv"
-    kernel: Positive = 3  # rows and columns, an odd number
-
-    def build(self, channels: int) -> "ConvBlock":
-        return ConvBlock(channels, self.kernel)
 
 
 class ConvBlock(nn.Module):

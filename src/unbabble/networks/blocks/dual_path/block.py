@@ -1,22 +1,8 @@
-"""The dual-path RNN block: along the columns of a grid, then along its rows."""
-
-from typing import Literal
+"""What a dual-path RNN block computes."""
 
 from torch import Tensor, nn
 
-from unbabble.base.config import Positive, settings
 from unbabble.networks.layers import GlobalNorm
-
-
-@settings
-class DualPathConfig:
-    """Sizes of the dual-path RNN."""
-
-    hidden: Positive = 128  # LSTM units a direction
-    kind: Literal["dual_path"] = "dual_path"
-
-    def build(self, channels: int) -> "DualPathBlock":
-        return DualPathBlock(channels, self.hidden)
 
 
 class RecurrentPath(nn.Module):

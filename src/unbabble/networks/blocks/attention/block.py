@@ -1,28 +1,10 @@
-"""The attention block: every row of a grid beside every other."""
-
-from typing import Literal
+"""What an attention block computes."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unbabble.base.config import Positive, settings
-
 SLOWEST = 10_000.0  # rows, over 2 pi, in which the slowest rotation turns once
-
-
-@settings
-class AttentionConfig:
-    """Sizes of an attention block."""
-
-    kind: Literal["attention"] = "attention"
-    heads: Positive = 4
-    hidden: Positive = 128  # channels inside the feed-forward layers
-
-    def build(self, channels: int) -> "AttentionBlock":
-        if channels % (2 * self.heads):
-            raise ValueError(f"{channels} channels cannot be shared out evenly to {self.heads} attention heads")
-        return AttentionBlock(channels, self.heads, self.hidden)
 
 
 class AttentionBlock(nn.Module):
