@@ -28,9 +28,9 @@ from unbabble.corpora.scan import scan_corpora
 from unbabble.mixing import render
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.on_device import DeviceMixer, ResponseTable
 from unbabble.mixing.recipe import paper_mixtures
 from unbabble.training.datasets import DryDataset
-from unbabble.training.device_mixing import DeviceMixer, ResponseTable
 
 RATE = 16000
 

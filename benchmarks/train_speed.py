@@ -36,11 +36,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unbabble.cli.toolkit import keep_freed_memory
 from unbabble.evaluation.complexity import macs_per_second
 from unbabble.networks.config import MixedDesign, NetworkConfig, SisoOnlyDesign
 from unbabble.networks.losses import permutation_invariant_loss, snr
 from unbabble.networks.network import SeparationNetwork
-from unbabble.training.processes import keep_freed_memory
 
 SECONDS, RATE = 4, 16000
 PLAIN, ASTEROID = "plain 6+0", "asteroid 6+0"

@@ -24,10 +24,11 @@ from unbabble.networks.front_ends.tasnet import TasNetConfig
 from unbabble.networks.layers import complex_product
 from unbabble.networks.losses import permutation_invariant_loss
 from unbabble.networks.network import SeparationNetwork
-from unbabble.training.config import ModelConfig, SeparationRecipe, read_recipe
+from unbabble.training.config import ModelConfig, SeparationRecipe
 from unbabble.training.export import export_model
-from unbabble.training.fit import train
 from unbabble.training.quantize import quantize_model
+from unbabble.training.recipe import read_recipe
+from unbabble.training.run import train
 
 SMALL = BandSplitConfig(window=64, hop=32, bands=5, narrowest=2)
 DESIGNS = [MixedDesign(2, 0), MixedDesign(1, 1), MixedDesign(0, 2), SisoOnlyDesign(1, 1)]

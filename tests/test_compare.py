@@ -13,13 +13,14 @@ import yaml
 from conftest import REPO
 
 from unbabble.errors import RecipeError, TrainingError
-from unbabble.experiments.compare import compare, read_comparison, tabulate
-from unbabble.experiments.halving import Halving
+from unbabble.experiments.compare import compare, tabulate
+from unbabble.experiments.config import Halving, read_comparison, recipe_of
 from unbabble.experiments.table import PAPER, Scored, markdown, rows_of, write_table
 from unbabble.networks.config import MixedDesign, SisoOnlyDesign
 from unbabble.training import task
-from unbabble.training.checkpoint import LAST, read_checkpoint
-from unbabble.training.config import read_recipe, with_changes
+from unbabble.training.checkpoint import read_checkpoint
+from unbabble.training.recipe import read_recipe, with_changes
+from unbabble.training.run import LAST
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +43,21 @@ def comparison_file(tmp_path_factory):
     return path
 
 
+def compared(comparison, out, noise, only=()):
+    return compare(comparison, recipe_of(comparison, noise=noise, only=only), out, only=only)
+
+
 @pytest.mark.slow
 def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpora):
     comparison, noise = read_comparison(comparison_file), [corpora[1]]
     here, there = tmp_path / "here", tmp_path / "there"
-    compare(comparison, here, noise=noise, only=["0+1"])
+    compared(comparison, here, noise=noise, only=["0+1"])
     model = here / "runs" / "0+1-seed0" / "model" / "model.json"
     made = model.stat().st_mtime_ns
-    compare(comparison, there, noise=noise, only=["1+0", "siso-1+1", "thin"])
+    compared(comparison, there, noise=noise, only=["1+0", "siso-1+1", "thin"])
     shutil.copytree(there / "runs", here / "runs", dirs_exist_ok=True)
     tabulate(comparison, here)
-    compare(comparison, here, noise=noise)  # all is there
+    compared(comparison, here, noise=noise)  # all is there
     assert model.stat().st_mtime_ns == made
     rows = json.loads((here / "table.json").read_text())
     assert [row["name"] for row in rows] == ["1+0", "0+1", "siso-1+1", "thin"]
@@ -71,7 +76,7 @@ def test_designs_are_trained_scored_and_joined(comparison_file, tmp_path, corpor
     assert "SI-SDRi in dB" in gains[0].read_text()
     longer = dataclasses.replace(comparison, changes=(*comparison.changes, "training.max_epochs=2"))
     with pytest.raises(TrainingError, match=r"1\+0-seed0: holds a run with other training; .*another --out"):
-        compare(longer, here, noise=noise)
+        compared(longer, here, noise=noise)
 
 
 def trained_minutes(run) -> float:
@@ -100,9 +105,9 @@ def test_the_better_half_goes_on_and_no_minute_is_lost(comparison_file, tmp_path
         score="si_sdri",
     )
     arguments = {"noise": [corpora[1]]}
-    assert (tmp_path / "round-1" / "table.md") in compare(comparison, tmp_path, only=["stuck"], **arguments)
+    assert (tmp_path / "round-1" / "table.md") in compared(comparison, tmp_path, only=["stuck"], **arguments)
     assert not (tmp_path / "round-2").exists()
-    first = compare(comparison, tmp_path, only=["learns"], **arguments)[0]
+    first = compared(comparison, tmp_path, only=["learns"], **arguments)[0]
     assert first == tmp_path / "round-2" / "table.md"
     stuck, learns = (tmp_path / "runs" / f"{name}-seed0" for name in designs)
     assert [row["name"] for row in json.loads((tmp_path / "round-1" / "table.json").read_text())] == list(designs)
@@ -114,7 +119,7 @@ def test_the_better_half_goes_on_and_no_minute_is_lost(comparison_file, tmp_path
     falling = read_checkpoint(learns / "branch-0.04-minutes" / LAST)["lr_schedulers"][0]["_last_lr"]
     assert falling[0] < 0.009
     made = (learns / "held" / LAST).stat().st_mtime_ns
-    compare(comparison, tmp_path, **arguments)  # all is there
+    compared(comparison, tmp_path, **arguments)  # all is there
     assert (learns / "held" / LAST).stat().st_mtime_ns == made
 
 
@@ -124,7 +129,7 @@ def test_wrong_halvings_are_told(comparison_file, tmp_path):
             Halving(minutes=minutes, keep=keep)
     comparison = dataclasses.replace(read_comparison(comparison_file), halving=Halving(minutes=(1,)))
     with pytest.raises(TrainingError, match="halving needs training"):
-        compare(comparison, tmp_path)
+        recipe_of(comparison)
     with pytest.raises(ValueError, match="one seed"):
         dataclasses.replace(comparison, seeds=(0, 1))
 
@@ -169,13 +174,12 @@ def test_networks_of_several_depths_have_a_curve(tmp_path):
 def test_wrong_comparisons_are_told(comparison_file, tmp_path):
     comparison = read_comparison(comparison_file)
     with pytest.raises(TrainingError, match=r"no design called 9\+9; there are 1\+0, 0\+1, siso-1\+1, thin"):
-        compare(comparison, tmp_path, only=["9+9"])
+        recipe_of(comparison, only=["9+9"])
     with pytest.raises(TrainingError, match="no design has been trained"):
         tabulate(comparison, tmp_path)
     late = dataclasses.replace(comparison, designs={**comparison.designs, "late": ("network.blok=1",)})
     with pytest.raises(RecipeError, match=r"network\.blok is not a key"):
-        compare(late, tmp_path / "late", only=["1+0"])
-    assert not (tmp_path / "late").exists()
+        recipe_of(late, only=["1+0"])
     (tmp_path / "wrong.yaml").write_text("recipe: paper.yaml\ndesigns: {../up: {simo_blocks: 1, siso_blocks: 1}}")
     with pytest.raises(RecipeError, match="is none for a folder"):
         read_comparison(tmp_path / "wrong.yaml")

@@ -21,12 +21,12 @@ from unbabble.networks.config import DiarizerConfig
 from unbabble.networks.diarizer import QUIETEST, Diarizer, LogMel, mel_filters
 from unbabble.tracking.activity import Turn, runs, smooth, speech_frames, turns_of
 from unbabble.training.checkpoint import read_checkpoint, write_checkpoint
-from unbabble.training.config import read_recipe, with_changes, with_data
 from unbabble.training.data import DataModule
 from unbabble.training.datasets import DiarizationBatch
 from unbabble.training.diarization import DiarizationTask, cut_pieces, seconds_of
 from unbabble.training.export import check_engines_agree, export_model
-from unbabble.training.fit import train
+from unbabble.training.recipe import read_recipe, with_changes, with_data
+from unbabble.training.run import train
 
 RATE, FRAME = 8000, 320
 RECIPE = """

@@ -18,6 +18,7 @@ from unbabble.errors import CorpusError, OutputError, RecipeError
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.codecs import coded
 from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.on_device import DeviceMixer, ResponseTable
 from unbabble.mixing.plan import Codec, Plan
 from unbabble.mixing.recipe import (
     CodecRecipe,
@@ -34,7 +35,6 @@ from unbabble.mixing.signals import band_pass, rms
 from unbabble.sets.preview import write_preview
 from unbabble.sets.simulate import simulate
 from unbabble.training.datasets import DrawnDataset, DryDataset
-from unbabble.training.device_mixing import DeviceMixer, ResponseTable
 
 CODECS = ("mp3", "opus")
 DRY = {"room": None, "noise_snr_db": None}

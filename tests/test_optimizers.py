@@ -11,8 +11,7 @@ from unbabble.networks.losses import snr
 from unbabble.networks.network import SeparationNetwork
 from unbabble.training.config import SeparationTraining
 from unbabble.training.muon import Muon, orthogonal
-from unbabble.training.optimizers import AdamWConfig, MuonConfig
-from unbabble.training.schedules import Moment, TrapezoidSchedule
+from unbabble.training.optimizers import AdamWConfig, Moment, MuonConfig, TrapezoidSchedule
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 8, 40), (2, 40, 8)])

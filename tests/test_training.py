@@ -29,13 +29,13 @@ from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Overlap, WeightedRecipe
 from unbabble.networks.config import MixedDesign, SisoOnlyDesign
 from unbabble.networks.network import SeparationNetwork
-from unbabble.training.callbacks import LastCheckpoint
-from unbabble.training.checkpoint import read_checkpoint, read_weights, recipe_of_run, write_checkpoint
-from unbabble.training.config import DataConfig, read_recipe, with_changes, with_data
+from unbabble.training.checkpoint import LastCheckpoint, read_checkpoint, read_weights, write_checkpoint
+from unbabble.training.config import DataConfig
 from unbabble.training.data import DataModule, split_corpora
-from unbabble.training.fit import export_run, train
-from unbabble.training.processes import Processes
-from unbabble.training.schedules import CosineSchedule, Moment, TrapezoidSchedule
+from unbabble.training.export import export_run
+from unbabble.training.optimizers import CosineSchedule, Moment, TrapezoidSchedule
+from unbabble.training.recipe import read_recipe, recipe_of_run, with_changes, with_data
+from unbabble.training.run import Processes, train
 from unbabble.training.separation import SeparationTask
 
 
@@ -257,7 +257,8 @@ def test_a_run_keeps_to_its_minutes(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import unbabble.training.fit as fit
+import unbabble.training.fit
+from unbabble.training.run import train
 from unbabble.training.separation import SeparationTask
 
 run, kill_at, resume = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "resume"
@@ -272,14 +273,14 @@ def watched(task, batch, index):
     return loss
 
 SeparationTask.training_step = watched
-fit.export_run = lambda run, folder: folder
+unbabble.training.fit.export_run = lambda run, folder: folder
 from conftest import REPO
-from unbabble.training.config import read_recipe, with_changes
+from unbabble.training.recipe import read_recipe, recipe_of_run, with_changes
 if resume:
-    recipe = fit.recipe_of_run(run)
+    recipe = recipe_of_run(run)
 else:
     recipe = with_changes(read_recipe(REPO / "recipes/smoke.yaml"), sys.argv[4:])
-fit.train(recipe, run, resume=resume)
+train(recipe, run, resume=resume)
 """
 
 
@@ -498,7 +499,7 @@ def test_a_process_that_trains_asks_for_fresh_pages_once():
     """32 MB at a time, from the second time on in pages that were there before."""
     program = (
         "import resource, sys, numpy\n"
-        "from unbabble.training.processes import keep_freed_memory\n"
+        "from unbabble.cli.toolkit import keep_freed_memory\n"
         "if sys.argv[1] == 'keep': keep_freed_memory()\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "numpy.ones(1 << 22); before = faults()\n"

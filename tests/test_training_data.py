@@ -18,6 +18,7 @@ from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError, TrainingError
 from unbabble.mixing.bank import Rooms, make_bank
 from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.on_device import DeviceMixer, ResponseTable
 from unbabble.mixing.recipe import (
     CodecRecipe,
     MixtureRecipe,
@@ -28,12 +29,11 @@ from unbabble.mixing.recipe import (
     paper_mixtures,
 )
 from unbabble.sets.simulate import simulate
-from unbabble.training.config import SetConfig, read_recipe, with_data
+from unbabble.training.config import SetConfig
 from unbabble.training.data import DataModule
 from unbabble.training.datasets import DrawnDataset, DryDataset, SeparationBatch
-from unbabble.training.device_mixing import DeviceMixer, ResponseTable
-from unbabble.training.fit import train
-from unbabble.training.processes import Processes
+from unbabble.training.recipe import read_recipe, with_data
+from unbabble.training.run import Processes, train
 from unbabble.training.separation import GAIN, SeparationTask
 
 ROOM = RoomRecipe(length_m=(3, 4), width_m=(3, 4), t60_s=(0.1, 0.3))

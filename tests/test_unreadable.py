@@ -16,8 +16,8 @@ from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe
 from unbabble.mixing.rooms import draw_room, impulse_responses
 from unbabble.sets.simulate import simulate
-from unbabble.training.config import read_recipe, with_changes, with_data
 from unbabble.training.data import DataModule
+from unbabble.training.recipe import read_recipe, with_changes, with_data
 
 QUICK = (WeightedRecipe(1.0, MixtureRecipe(duration_s=1.0, room=None, noise_snr_db=(10.0, 20.0))),)
 COUNT = 12

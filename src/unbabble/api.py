@@ -210,19 +210,11 @@ def train(
     >>> train("recipes/default.yaml", "runs/mine", speech="my/speech", noise="my/noise")  # doctest: +SKIP
     """
     with _extra("train"):
-        from unbabble.training.early import check_early, recipe_values
+        from unbabble.training.recipe import read_recipe, recipe_of_run, with_changes, with_data
+        from unbabble.training.run import train as train_by
 
-        if recipe is not None:
-            check_early(Path(recipe), _paths(speech), changes)
-        elif resume:
-            recipe_values(Path(out))
-        else:
+        if recipe is None and not resume:
             raise ArgumentError("give a recipe, or resume with the folder of a run")
-
-        from unbabble.training.checkpoint import recipe_of_run
-        from unbabble.training.config import read_recipe, with_changes, with_data
-        from unbabble.training.fit import train as train_by
-
         chosen = recipe_of_run(Path(out), kind) if recipe is None else read_recipe(Path(recipe), kind)
         data = _paths(speech), _paths(noise), _path(splits)
         return train_by(with_changes(with_data(chosen, *data), changes), Path(out), resume, progress)
@@ -337,26 +329,18 @@ def compare(
     RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError.
     """
     with _extra("compare"):
-        from unbabble.base.config import read_yaml
-
-        read_yaml(Path(comparison))
-
-        from unbabble.experiments.compare import compare as compare_all
-        from unbabble.experiments.compare import read_comparison, tabulate
+        from unbabble.experiments.config import read_comparison, recipe_of
 
         chosen = read_comparison(Path(comparison))
-        if table:
+        data = _paths(speech), _paths(noise), _path(splits)
+        recipe = None if table else recipe_of(chosen, *data, only=only)
+
+        from unbabble.experiments.compare import compare as compare_all
+        from unbabble.experiments.compare import tabulate
+
+        if recipe is None:
             return tabulate(chosen, Path(out))
-        return compare_all(
-            chosen,
-            Path(out),
-            speech=_paths(speech),
-            noise=_paths(noise),
-            splits=_path(splits),
-            only=only,
-            jobs=jobs,
-            progress=progress,
-        )
+        return compare_all(chosen, recipe, Path(out), only=only, jobs=jobs, progress=progress)
 
 
 def export(run: Folder, out: Folder) -> Path:
@@ -365,11 +349,11 @@ def export(run: Folder, out: Folder) -> Path:
     Raises MissingExtra, TrainingError, RecipeError, ModelError, OutputError.
     """
     with _extra("export"):
-        from unbabble.training.early import recipe_values
+        from unbabble.training.recipe import recipe_of_run
 
-        recipe_values(Path(run))
+        recipe_of_run(Path(run))
 
-        from unbabble.training.fit import export_run
+        from unbabble.training.export import export_run
 
         return export_run(Path(run), Path(out))
 

@@ -24,6 +24,7 @@ try:
 except ModuleNotFoundError:  # Windows, where nobody can remove what another process has open
     fcntl = None  # type: ignore[assignment]
 
+NAME = re.compile(r"[\w][\w.+-]*")  # fit for a folder on every system
 # What ends the name of what a process is still writing, or has left; once with the number of the process.
 UNFINISHED = re.compile(r"\.part-(?:\d+|[0-9a-f]{12})$")
 ORIGIN = "origin.json"  # in a folder that is claimed

@@ -1,5 +1,8 @@
 """The commands that make mixtures, train and judge: each calls the function of its name in ``unbabble``."""
 
+import ctypes
+import json
+import platform
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +32,7 @@ Jobs = Annotated[int, typer.Option(min=1, help="Processes; the result is the sam
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices.")]
 Model = Annotated[str, typer.Argument(help="A bundled model's name, or a model folder.")]
 ModelOut = Annotated[Path, typer.Option(help="The model folder to write.")]
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt, by their numbers there
 
 
 def corpus(
@@ -125,8 +129,6 @@ def train(
     kind: Annotated[str, typer.Option(hidden=True)] = "separation",
 ) -> None:
     """Train a separator, or a diarizer, by a recipe; ends with a model folder."""
-    from unbabble.training.processes import keep_freed_memory
-
     changes = list(arguments or ())
     recipe = changes.pop(0) if changes and resume is None else None
     if recipe is None and resume is None:
@@ -139,7 +141,7 @@ def train(
         speech=speech,
         noise=noise,
         splits=splits,
-        changes=[*changes, *(f"{key}={value}" for key, value in flags.items() if value is not None)],
+        changes=[*changes, *(f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None)],
         resume=resume is not None,
         kind=kind,
         progress=Screen(),
@@ -210,8 +212,6 @@ def compare(
 
     Started again with the same settings, it goes on where it was stopped.
     """
-    from unbabble.training.processes import keep_freed_memory
-
     screen = Screen(quiet)
     keep_freed_memory()
     written = unbabble.compare(
@@ -243,3 +243,15 @@ def _show(written: list[Path], screen: Screen) -> None:
     screen.result(written[0].read_text(encoding="utf-8"))
     for path in written:
         screen.result(path)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees for what it needs next.
+
+    Else glibc hands the large blocks of every training step back to the system and asks for them again in the next,
+    page by page. Costs memory: what was needed once is held. Where the C library is another, nothing happens.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(TRIM_THRESHOLD, -1)
+        library.mallopt(MMAP_MAX, 0)

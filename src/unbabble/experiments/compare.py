@@ -4,104 +4,44 @@ one's own data."""
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-
-from unbabble.base.config import NotNegative, Positive, read_settings, settings
 from unbabble.base.output import check_origin, prepare
 from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.errors import TrainingError
 from unbabble.evaluation.evaluate import evaluate
 from unbabble.evaluation.report import JSON, write_report
-from unbabble.experiments.halving import Halving, branch_of, survivors, train_round
+from unbabble.experiments.config import Comparison, Halving, TestConfig, design_in
+from unbabble.experiments.halving import branch_of, survivors, train_round
 from unbabble.experiments.table import Scored, rows_of, write_table
 from unbabble.inference.model_folder import CARD, open_model
 from unbabble.mixing.bank import make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
-from unbabble.networks.config import MixedDesign, SisoOnlyDesign
-from unbabble.sets.lists import NAME
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
-from unbabble.training.checkpoint import LAST, recipe_of_run
-from unbabble.training.config import SeparationRecipe, read_recipe, with_changes, with_data
-from unbabble.training.fit import train
-
-Design = MixedDesign | SisoOnlyDesign
-Changes = tuple[str, ...]  # key=value, as on the command line
-
-
-@settings
-class TestConfig:
-    """The mixtures that all designs are scored on, by the recipe that they are trained by."""
-
-    count: Positive = 3000
-    seed: NotNegative = 1
-    split: str | None = "test"  # null: all speakers
-
-
-@settings
-class Comparison:
-    """Designs by name, and what they have in common.
-
-    recipe: taken from the folder of this file; designs: each a design, or changes to the recipe, for networks that
-    differ in more; changes: to the recipe, for all alike; score: SI-SDR, as in the paper's table, or its improvement.
-    """
-
-    recipe: Path
-    designs: Annotated[dict[str, Design | Changes], Field(min_length=1)]
-    changes: Changes = ()
-    score: Literal["si_sdr", "si_sdri"] = "si_sdr"
-    seeds: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0,)
-    test: TestConfig = TestConfig()
-    halving: Halving | None = None  # null: all designs are trained by the whole recipe
-
-    @model_validator(mode="after")
-    def _named(self) -> "Comparison":
-        for name in self.designs:
-            if not NAME.fullmatch(name):
-                raise ValueError(f"the name {name!r} is none for a folder; expected letters, digits, - _ . +")
-        if self.halving is not None and len(self.seeds) > 1:
-            raise ValueError("halving is of one seed; expected seeds: [0], say")
-        return self
-
-
-def read_comparison(path: Path) -> Comparison:
-    """Read a comparison file. Raises RecipeError."""
-    comparison = read_settings(Comparison, path)
-    return replace(comparison, recipe=path.absolute().parent / comparison.recipe)
+from unbabble.training.config import SeparationRecipe
+from unbabble.training.recipe import recipe_of_run
+from unbabble.training.run import LAST, train
 
 
 def compare(
     comparison: Comparison,
+    recipe: SeparationRecipe,
     out: Path,
     *,
-    speech: Sequence[Path] | None = None,
-    noise: Sequence[Path] | None = None,
-    splits: Path | None = None,
     only: Sequence[str] = (),
     jobs: int = 1,
     progress: Progress = UNWATCHED,
 ) -> list[Path]:
     """Train, score and tabulate; see ``unbabble.compare``.
 
-    The table holds every design that has been scored, wherever it was trained: ``out/runs`` of several machines can
-    be put together.
+    recipe: what the designs have in common, by ``recipe_of``. The table holds every design that has been scored,
+    wherever it was trained: ``out/runs`` of several machines can be put together.
     """
-    unknown = sorted(set(only) - set(comparison.designs))
-    if unknown:
-        raise TrainingError(f"no design called {', '.join(unknown)}; there are {', '.join(comparison.designs)}")
-    recipe = with_data(read_recipe(comparison.recipe), speech, noise, splits)
-    if not isinstance(recipe, SeparationRecipe):
-        raise TrainingError(f"{comparison.recipe}: of {recipe.kind}; only separators are compared")
-    recipe = with_changes(recipe, comparison.changes)
-    for design in comparison.designs.values():
-        _with_design(recipe, design)  # so that what is wrong in the last is told before the first is trained
     recipe = _with_shared_data(recipe, out, jobs, progress)
     test = _test_set(comparison.test, recipe, out / "test", jobs, progress)
 
-    def recipe_of(name: str, seed: int) -> SeparationRecipe:
-        chosen = _with_design(recipe, comparison.designs[name])
+    def recipe_for(name: str, seed: int) -> SeparationRecipe:
+        chosen = design_in(recipe, comparison.designs[name])
         return replace(chosen, seed=seed, model=replace(chosen.model, name=name))
 
     def score(run: Path) -> None:
@@ -120,11 +60,11 @@ def compare(
             write_report(found, run / "scores")
 
     if comparison.halving is not None:
-        return _halve(comparison, comparison.halving, out, only, recipe_of, score, progress)
+        return _halve(comparison, comparison.halving, out, only, recipe_for, score, progress)
     for name in only or comparison.designs:
         for seed in comparison.seeds:
             run = run_folder(out, name, seed)
-            _train(recipe_of(name, seed), run, progress)
+            _train(recipe_for(name, seed), run, progress)
             score(run)
     return tabulate(comparison, out)
 
@@ -134,7 +74,7 @@ def _halve(
     halving: Halving,
     out: Path,
     only: Sequence[str],
-    recipe_of: Callable[[str, int], SeparationRecipe],
+    recipe_for: Callable[[str, int], SeparationRecipe],
     score: Callable[[Path], None],
     progress: Progress,
 ) -> list[Path]:
@@ -143,7 +83,7 @@ def _halve(
     for number, minutes in enumerate(halving.minutes, start=1):
         for name in names:
             if not only or name in only:
-                score(train_round(recipe_of(name, seed), halving, minutes, run_folder(out, name, seed), progress))
+                score(train_round(recipe_for(name, seed), halving, minutes, run_folder(out, name, seed), progress))
         branches = {name: branch_of(run_folder(out, name, seed), minutes) for name in names}
         scored = [_scored(comparison, name, [run]) for name, run in branches.items() if _is_scored(run)]
         if scored:
@@ -184,12 +124,6 @@ def _scored(comparison: Comparison, name: str, runs: Sequence[Path]) -> Scored:
 def run_folder(out: Path, name: str, seed: int) -> Path:
     """Of one design and seed."""
     return out / "runs" / f"{name}-seed{seed}"
-
-
-def _with_design(recipe: SeparationRecipe, design: Design | Changes) -> SeparationRecipe:
-    if isinstance(design, tuple):
-        return with_changes(recipe, design)
-    return replace(recipe, network=replace(recipe.network, design=design))
 
 
 def _train(recipe: SeparationRecipe, run: Path, progress: Progress) -> None:

@@ -1,14 +1,16 @@
-"""Rooms and their impulse responses by the image method (pyroomacoustics)."""
+"""Rooms and their impulse responses by the image method.
+
+The library for it (pyroomacoustics) is imported where it is used, since that takes seconds.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
+from typing import Any
 
 import numpy as np
-import pyroomacoustics
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 
 from unbabble.errors import CorpusError
 from unbabble.mixing.plan import Room
@@ -57,8 +59,10 @@ def lowest_t60_s(size_m: Sequence[float]) -> float:
 
 def impulse_responses(room: Room, sample_rate: int) -> tuple[Response, ...]:
     """From every source to the microphone; direct sound at distance / 343 m/s. T60 is raised as in draw_room."""
+    from pyroomacoustics import inverse_sabine
+
     t60_s = max(room.t60_s, lowest_t60_s(room.size_m))
-    return _responses(room, sample_rate, *pyroomacoustics.inverse_sabine(t60_s, room.size_m, c=SPEED_OF_SOUND))
+    return _responses(room, sample_rate, *inverse_sabine(t60_s, room.size_m, c=SPEED_OF_SOUND))
 
 
 def direct_responses(room: Room, sample_rate: int) -> tuple[Response, ...]:
@@ -73,6 +77,9 @@ def early(response: Response, room: Room, source: int, sample_rate: int) -> Resp
 
 
 def _responses(room: Room, sample_rate: int, absorption: float, max_order: int) -> tuple[Response, ...]:
+    import pyroomacoustics
+    from scipy.signal import butter, sosfilt
+
     shoebox = pyroomacoustics.ShoeBox(
         room.size_m,
         fs=sample_rate,
@@ -83,7 +90,7 @@ def _responses(room: Room, sample_rate: int, absorption: float, max_order: int) 
     shoebox.add_microphone(room.microphone_m)
     for source in room.sources_m:
         shoebox.add_source(source)
-    with _settings():
+    with _settings(pyroomacoustics.constants):
         shoebox.compute_rir()
     high_pass = butter(2, LOWEST_HZ, "highpass", fs=sample_rate, output="sos")
     lead = pyroomacoustics.constants.get("frac_delay_length") // 2  # of its filter between samples
@@ -91,9 +98,8 @@ def _responses(room: Room, sample_rate: int, absorption: float, max_order: int) 
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def _settings(constants: Any) -> Iterator[None]:
     """Of the library, which keeps them for the whole process: set, and set back."""
-    constants = pyroomacoustics.constants
     before = {name: constants.get(name) for name in SETTINGS}
     try:
         for name, value in SETTINGS.items():

@@ -1,6 +1,5 @@
 """Published lists of mixtures: plans by name (docs/mixture-lists.md)."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.base.config import parse_settings
-from unbabble.base.output import ORIGIN, UNFINISHED
+from unbabble.base.output import NAME, ORIGIN, UNFINISHED
 from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpus
 from unbabble.errors import CorpusError, RecipeError
@@ -18,7 +17,6 @@ from unbabble.sets.write import PREVIEW, SCAN, TABLE
 
 AUTHORS_RATE = 16000
 AUTHORS_LENGTH = 4 * AUTHORS_RATE  # samples
-NAME = re.compile(r"[\w][\w.+-]*")  # fit for a folder on every system
 RESERVED = {SCAN, ORIGIN, PREVIEW, MANIFEST, TABLE}  # what else lies in a set
 
 

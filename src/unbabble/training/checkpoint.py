@@ -1,6 +1,6 @@
-"""The folder of a training run: the recipe that it was started with, and checkpoints from which it goes on.
+"""Checkpoints of a run, from which it goes on.
 
-Checkpoints are safetensors: tensors as they are, all else as JSON in the header. Nothing is pickled.
+They are safetensors: tensors as they are, all else as JSON in the header. Nothing is pickled.
 """
 
 import json
@@ -8,52 +8,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
+import lightning
 from lightning.fabric.plugins.io import CheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from unbabble.base.config import dump_settings
-from unbabble.base.output import check_origin, write_whole, writing
+from unbabble.base.output import write_whole
 from unbabble.base.reading import from_json
 from unbabble.errors import TrainingError
-from unbabble.training.config import Recipe, parse_recipe
-from unbabble.training.early import RECIPE, recipe_values
+from unbabble.training.run import LAST
+from unbabble.training.task import Task
 
-START, BEST, LAST = "start.safetensors", "best.safetensors", "last.safetensors"
 TREE = "tree"  # key of the JSON in the safetensors header
-
-
-def prepare_run(run: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the run's folder and see that what is asked can be done, before any work is done.
-
-    Raises TrainingError, OutputError.
-    """
-    started = (run / LAST).exists()
-    if started and not resume:
-        raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --out")
-    if resume:
-        if not started:
-            raise TrainingError(f"{run}: has no {LAST} to resume from; start the run without --resume")
-        before = recipe_of_run(run, recipe.kind)
-        stated, wanted = (
-            {"kind": one.kind, "network": one.network, "training.start": one.training.start}
-            for one in (before, recipe)
-        )
-        check_origin(run, stated, wanted, "a run", TrainingError)
-    with writing(run):
-        run.mkdir(parents=True, exist_ok=True)
-
-
-def keep_recipe(recipe: Recipe, run: Path) -> None:
-    """Write the recipe into the run. Raises OutputError."""
-    write_whole(run / RECIPE, yaml.safe_dump(dump_settings(recipe), sort_keys=False).encode())
-
-
-def recipe_of_run(run: Path, kind: str = "separation") -> Recipe:
-    """The recipe that a run was started with; kind: of one that says none. Raises TrainingError, RecipeError."""
-    return parse_recipe(recipe_values(run), str(run / RECIPE), kind)
 
 
 class SafetensorsIO(CheckpointIO):
@@ -71,6 +39,31 @@ class SafetensorsIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Where to resume from: written after each epoch, and within it as often as asked for.
+
+    By the task's clock: all processes have to save at the same step, since they wait for each other there.
+    """
+
+    def __init__(self, run: Path, minutes: float) -> None:
+        super().__init__(run, Path(LAST).stem, save_top_k=1, enable_version_counter=False)
+        self.minutes = minutes
+        self._saved_at = 0.0  # minutes of the task
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        assert isinstance(pl_module, Task)
+        self._saved_at = pl_module.minutes
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        assert isinstance(pl_module, Task)
+        if pl_module.minutes - self._saved_at >= self.minutes:
+            self._saved_at = pl_module.minutes
+            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST)
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:

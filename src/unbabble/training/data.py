@@ -24,6 +24,7 @@ from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError
 from unbabble.mixing.bank import RoomBank, Rooms, make_bank, read_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.on_device import DeviceMixer, DryBatch, ResponseTable
 from unbabble.mixing.recipe import RoomRecipe, most_speakers
 from unbabble.sets.read import read_set
 from unbabble.training.config import DataConfig, Recipe, SetConfig
@@ -34,8 +35,7 @@ from unbabble.training.datasets import (
     SeparationBatch,
     SetDataset,
 )
-from unbabble.training.device_mixing import DeviceMixer, DryBatch, ResponseTable
-from unbabble.training.processes import ALONE, Processes
+from unbabble.training.run import ALONE, Processes
 
 SEEDS = {"train": 0, "valid": 1, "rooms": 2}  # added to the recipe's seed, times three
 

@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 
 from unbabble.corpora.decoded import Samples
 from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.on_device import DryBatch, ResponseTable
 from unbabble.mixing.render import Mixture
 from unbabble.networks.config import MOST_COUNTED
 from unbabble.sets.read import MixtureSet
 from unbabble.tracking.activity import speech_frames
-from unbabble.training.device_mixing import DryBatch, ResponseTable
 
 SPEEDS = (0.95, 1.05)  # below, between and above them a speaker counts as three different voices
 

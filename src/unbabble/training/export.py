@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,10 @@ from torch import Tensor, nn
 from unbabble.base.config import dump_settings, parse_settings
 from unbabble.base.output import whole_folder, writing
 from unbabble.errors import ModelError
-from unbabble.inference.engine import Diarizer as DiarizerInUse
-from unbabble.inference.engine import Engine
+from unbabble.inference.engine import Diarizer, Engine
 from unbabble.inference.model_folder import (
     CARD,
-    DECODER,
-    DIARIZER_GRAPH,
-    ENCODER,
     FORMAT,
-    SEPARATOR,
     WEIGHTS,
     DiarizerFolder,
     ModelFolder,
@@ -35,45 +29,40 @@ from unbabble.inference.model_folder import (
     open_model,
 )
 from unbabble.networks.designs import SisoOnly
-from unbabble.networks.diarizer import Diarizer
+from unbabble.networks.graphs import diarization_graphs, separation_graphs
 from unbabble.networks.network import SeparationNetwork
+from unbabble.training.checkpoint import read_checkpoint, read_weights
 from unbabble.training.config import ModelConfig, Recipe
+from unbabble.training.recipe import recipe_of_run
+from unbabble.training.run import BEST, START
 
-OPSET = 17
 TOLERANCE = 1e-4  # of the largest value, between PyTorch and ONNX Runtime
 CHECKED_LENGTHS_S = (0.05, 1.0, 2.71)
 
-Axes = dict[str, dict[int, str]]
 Samples = NDArray[np.float32]
 
 
-class LatentEncoder(nn.Module):
-    """The first half of a SISO-only network: mixture (batch, samples) -> latent grid H."""
+def export_run(run: Path, folder: Path) -> Path:
+    """Make a model folder from the best checkpoint of a run. Raises TrainingError, ModelError.
 
-    def __init__(self, network: SeparationNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, mixture: Tensor) -> Tensor:
-        front_end, design = self.network.front_end, self.network.design
-        assert isinstance(design, SisoOnly)
-        return design.encode(front_end.grid(front_end.encode(mixture)))
-
-
-class DecoderStep(nn.Module):
-    """The second half: mixture, H and the previous grid -> estimate (batch, samples), the grid for the next step."""
-
-    def __init__(self, network: SeparationNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, mixture: Tensor, latent: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        front_end, design = self.network.front_end, self.network.design
-        assert isinstance(design, SisoOnly)
-        frames = front_end.encode(mixture)
-        grid = design.step(latent, front_end.grid(frames), previous)
-        masked = front_end.mask(grid.unsqueeze(1), frames)
-        return front_end.decode(masked, mixture.shape[-1])[:, 0], self.network.feed_back(frames)(grid)
+    Where the recipe has a start_weight, its weights go so far back on the straight line to those that the run began
+    with (arXiv 2109.01903, section 2).
+    """
+    recipe = recipe_of_run(run)
+    checkpoint = read_checkpoint(run / BEST)
+    network = recipe.network.build()
+    weights, kept = read_weights(checkpoint, "network."), recipe.training.start_weight
+    facts = {"epoch": checkpoint["epoch"] + 1, "steps": checkpoint["global_step"]}
+    if recipe.training.start is not None:
+        start = read_checkpoint(run / START)
+        weights |= {
+            name: torch.lerp(weight, start["weights"][name], kept)
+            for name, weight in weights.items()
+            if weight.is_floating_point()
+        }
+        facts["start"] = start["model"]
+    network.load_state_dict(weights)
+    return export_model(network, recipe, folder, facts, checkpoint.get("scores", {}))
 
 
 def export_model(
@@ -165,52 +154,6 @@ def refuse_difference(given: Samples, expected: Samples, peak: float, length_s: 
         )
 
 
-def separation_graphs(network: SeparationNetwork, folder: Path) -> tuple[str, ...]:
-    """Export a separator: one graph, or two of a SISO-only design. Returns their names."""
-    mixture = torch.randn(1, network.config.sample_rate)
-    time: dict[int, str] = {0: "batch", 1: "samples"}
-    if not isinstance(network.design, SisoOnly):
-        axes: Axes = {"mixture": time, "estimates": {0: "batch", 2: "samples"}}
-        export_graph(network, (mixture,), folder / SEPARATOR, axes, outputs=("estimates",))
-        return (SEPARATOR,)
-    grid = {0: "batch", 1: "rows"}
-    with torch.inference_mode():
-        latent = LatentEncoder(network)(mixture)
-    export_graph(LatentEncoder(network), (mixture,), folder / ENCODER, {"mixture": time, "latent": grid}, ("latent",))
-    axes = {"mixture": time, "latent": grid, "previous": grid, "estimate": time, "grid": grid}
-    inputs = (mixture, latent.clone(), torch.zeros_like(latent))
-    export_graph(DecoderStep(network), inputs, folder / DECODER, axes, outputs=("estimate", "grid"))
-    return (ENCODER, DECODER)
-
-
-def diarization_graphs(network: Diarizer, folder: Path) -> tuple[str, ...]:
-    """Export a diarizer. Returns the name of its graph."""
-    frames = {0: "rows", 1: "frames"}
-    axes: Axes = {"signals": {0: "rows", 1: "samples"}, "counts": frames, "embeddings": frames}
-    signals = torch.randn(1, network.config.sample_rate)
-    export_graph(network, (signals,), folder / DIARIZER_GRAPH, axes, outputs=("counts", "embeddings"))
-    return (DIARIZER_GRAPH,)
-
-
-def export_graph(
-    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, axes: Axes, outputs: tuple[str, ...]
-) -> None:
-    """Write a network as an ONNX graph; axes: the free ones of its inputs and outputs, by name."""
-    # The tracing exporter: the newer one (torch.export) fails on LSTMs over a grid of free size.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module.eval(),
-            inputs,
-            str(path),
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=[name for name in axes if name not in outputs],
-            output_names=list(outputs),
-            dynamic_axes=axes,
-        )
-
-
 def _card(
     network: nn.Module, recipe: Recipe, kind: "Kind", facts: dict[str, Any], scores: dict[str, Any]
 ) -> dict[str, Any]:
@@ -257,7 +200,7 @@ def _separator_in_use(folder: Path) -> Callable[[Samples], tuple[Samples, ...]]:
 
 
 def _diarizer_in_use(folder: Path) -> Callable[[Samples], tuple[Samples, ...]]:
-    diarizer = DiarizerInUse(folder)
+    diarizer = Diarizer(folder)
     return lambda mixture: diarizer(mixture, diarizer.sample_rate)
 
 

@@ -1,6 +1,7 @@
-"""Train a network by a recipe."""
+"""Train a network: Lightning's trainer, and what it says meanwhile."""
 
 import logging
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -8,32 +9,28 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from unbabble.base.progress import UNWATCHED, Progress
+from unbabble.base.progress import Progress
 from unbabble.errors import TrainingError
 from unbabble.inference.model_folder import WEIGHTS
-from unbabble.training.callbacks import callbacks_of
-from unbabble.training.checkpoint import (
-    BEST,
-    LAST,
-    START,
-    SafetensorsIO,
-    keep_recipe,
-    prepare_run,
-    read_checkpoint,
-    read_weights,
-    recipe_of_run,
-    write_checkpoint,
-)
-from unbabble.training.config import Recipe
+from unbabble.training.checkpoint import LastCheckpoint, SafetensorsIO, read_checkpoint, write_checkpoint
+from unbabble.training.config import Recipe, TrainingConfig
 from unbabble.training.data import DataModule
 from unbabble.training.diarization import DiarizationTask
-from unbabble.training.export import export_model, open_start, read_weights_of_model
-from unbabble.training.processes import Processes
+from unbabble.training.export import export_run, open_start, read_weights_of_model
+from unbabble.training.recipe import keep_recipe
+from unbabble.training.run import BEST, LAST, START, Processes
 from unbabble.training.separation import SeparationTask
-from unbabble.training.task import Task
+from unbabble.training.task import LOSS, Batch, Task
 
 TASKS: dict[str, Callable[[Any, Any, DataModule], Task]] = {  # of a network and the recipe's training
     "separation": lambda network, config, data: SeparationTask(network, config),
@@ -41,35 +38,8 @@ TASKS: dict[str, Callable[[Any, Any, DataModule], Task]] = {  # of a network and
 }
 
 
-def train(recipe: Recipe, run: Path, resume: bool = False, progress: Progress = UNWATCHED) -> Path | None:
-    """Train by a recipe and export the best weights.
-
-    Under torchrun, all processes train one network, each on its part of every batch.
-
-    Parameters
-    ----------
-    recipe
-        Of a separator or a diarizer.
-    run
-        Folder that gets checkpoints, logs and the recipe.
-    resume
-        Go on from the run's last checkpoint.
-    progress
-        Told what goes on before.
-
-    Returns
-    -------
-    Path or None
-        The model folder, ``run/model``; None in all processes but the first.
-
-    Raises
-    ------
-    CorpusError, AudioError, TrainingError, ModelError, OutputError
-    """
-    processes = Processes.of_environment()
-    processes.share_of(recipe.training.batch_size)
-    if processes.first:
-        prepare_run(run, recipe, resume)
+def fit(recipe: Recipe, run: Path, resume: bool, processes: Processes, progress: Progress) -> Path | None:
+    """Train in a folder that is prepared; see ``unbabble.training.run.train``."""
     if recipe.training.precision == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
         raise TrainingError("precision: bf16, but this GPU does not have it; set training.precision=fp32")
     console = Console(quiet=not processes.first)
@@ -109,7 +79,7 @@ def _fit(task: Task, data: DataModule, run: Path, resume: bool, processes: Proce
         log_every_n_steps=config.log_steps,
         logger=TensorBoardLogger(run, name="logs", version=""),
         plugins=[SafetensorsIO()],
-        callbacks=callbacks_of(run, config, console),
+        callbacks=_callbacks_of(run, config, console),
         enable_model_summary=False,
         enable_progress_bar=console.is_terminal,
     )
@@ -134,27 +104,17 @@ def drawn_until(checkpoint: dict[str, Any], batch_size: int) -> int:
         raise TrainingError(f"{LAST}: from before diarizers were trained this way; begin anew") from None
 
 
-def export_run(run: Path, folder: Path) -> Path:
-    """Make a model folder from the best checkpoint of a run. Raises TrainingError, ModelError.
-
-    Where the recipe has a start_weight, its weights go so far back on the straight line to those that the run began
-    with (arXiv 2109.01903, section 2).
-    """
-    recipe = recipe_of_run(run)
-    checkpoint = read_checkpoint(run / BEST)
-    network = recipe.network.build()
-    weights, kept = read_weights(checkpoint, "network."), recipe.training.start_weight
-    facts = {"epoch": checkpoint["epoch"] + 1, "steps": checkpoint["global_step"]}
-    if recipe.training.start is not None:
-        start = read_checkpoint(run / START)
-        weights |= {
-            name: torch.lerp(weight, start["weights"][name], kept)
-            for name, weight in weights.items()
-            if weight.is_floating_point()
-        }
-        facts["start"] = start["model"]
-    network.load_state_dict(weights)
-    return export_model(network, recipe, folder, facts, checkpoint.get("scores", {}))
+def _callbacks_of(run: Path, config: TrainingConfig, console: Console) -> list[Callback]:
+    """All that a run needs: checkpoints, early stopping, averaging, reports."""
+    best = ModelCheckpoint(run, Path(BEST).stem, monitor=LOSS, save_top_k=1, enable_version_counter=False)
+    last = LastCheckpoint(run, config.checkpoint_minutes)
+    for saver in (best, last):
+        saver.FILE_EXTENSION = Path(BEST).suffix
+    chosen = [best, last, EarlyStopping(LOSS, patience=config.patience), EpochReport(console)]
+    if config.ema is not None:
+        chosen.append(EMAWeightAveraging(decay=config.ema))
+    chosen.append(StepReport(console, config.log_steps))
+    return [*chosen, RichProgressBar()] if console.is_terminal else chosen
 
 
 def _too_large(task: Task, reason: str) -> str:
@@ -169,3 +129,56 @@ def _too_large(task: Task, reason: str) -> str:
 def _quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
+
+
+class EpochReport(Callback):
+    """One line for every epoch, so that a log file shows how the run goes, and how long it may still take."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._missing = ""
+
+    def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        assert isinstance(task, Task)
+        measured, progress = trainer.callback_metrics, task.progress()
+        missing, told = task.missing(measured), self._missing
+        self._missing = missing
+        if missing and missing != told:  # once, not with every epoch
+            self.console.print(missing, highlight=False)
+        left = f", at most {task.minutes * (1 - progress) / progress:.0f} min left" if 0 < progress < 1 else ""
+        waited = measured.get("train/waiting_for_data")
+        waiting = "" if waited is None else f", lately waiting for data {waited:.1%} of the time"
+        self.console.print(
+            f"epoch {trainer.current_epoch + 1}: {task.summary(measured)}, {task.minutes:.1f} min{waiting}{left}",
+            highlight=False,
+        )
+
+
+class StepReport(Callback):
+    """Mixtures a second and the fraction of time spent waiting for them, in TensorBoard; steps skipped, on screen."""
+
+    def __init__(self, console: Console, every: int) -> None:
+        self.console, self.every = console, every
+        self._ended = self._since = self._waited = 0.0
+        self._mixed = 0
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self._ended = self._since = time.perf_counter()
+        self._waited, self._mixed = 0.0, 0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._waited += time.perf_counter() - self._ended
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, task: lightning.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        assert isinstance(task, Task)
+        if task.bad_steps:
+            self.console.print(f"step {trainer.global_step}: skipped, its gradient is no number", highlight=False)
+        self._mixed += len(batch.mixture) * trainer.world_size
+        self._ended = time.perf_counter()
+        if (batch_idx + 1) % self.every == 0:
+            taken = self._ended - self._since
+            task.log("train/mixtures_per_s", self._mixed / taken)
+            task.log("train/waiting_for_data", self._waited / taken)
+            self.on_train_epoch_start()

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from unbabble.errors import TrainingError
 from unbabble.training.config import TrainingConfig
-from unbabble.training.schedules import Moment
+from unbabble.training.optimizers import Moment
 
 LOSS = "valid/loss"  # by which the best weights are told
 BAD_STEPS = 10  # in a row, with which a run ends
