@@ -2,8 +2,10 @@
 
 import math
 import os
+import pickle
 import subprocess
 import sys
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -107,6 +109,21 @@ def test_a_bank_is_the_same_for_any_number_of_jobs_and_from_its_file(tmp_path):
         for responses, expected in zip(again.responses, one.responses, strict=True):
             for response, true in zip(responses, expected, strict=True):
                 np.testing.assert_array_equal(response, true)
+
+
+def test_a_bank_is_sent_to_other_processes_as_its_file(tmp_path):
+    made = make_bank(SMALL, 6, 2, 8000, 3)
+    made.save(tmp_path / "rooms.npz")
+    bank = read_bank(tmp_path / "rooms.npz")
+    sent = pickle.dumps(bank)
+    assert len(sent) < 1000 < sum(response.nbytes for room in made.responses for response in room)
+    for again in (pickle.loads(sent), pickle.loads(pickle.dumps(made))):
+        assert again.rooms == made.rooms
+        for ours, theirs in zip(chain(*made.responses), chain(*again.responses), strict=True):
+            assert np.array_equal(ours, theirs)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "rooms.npz").read_bytes()[:-2000])
+    with pytest.raises(CorpusError, match="not a bank of rooms"):
+        read_bank(tmp_path / "cut.npz")
 
 
 def test_rooms_of_a_bank_are_drawn_from_it_and_others_are_made():

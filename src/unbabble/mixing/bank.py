@@ -1,13 +1,16 @@
 """Rooms made beforehand, for drawing from again and again."""
 
 import json
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unbabble.base.config import dump_settings, parse_settings
 from unbabble.base.output import whole_file
@@ -19,15 +22,26 @@ from unbabble.mixing.plan import Room
 from unbabble.mixing.recipe import Mixtures, RoomRecipe, most_speakers
 from unbabble.mixing.rooms import Response, draw_room, impulse_responses
 
+DAMAGED = (zipfile.BadZipFile, struct.error)
+
 
 @dataclass(frozen=True)
 class RoomBank:
-    """Rooms of one recipe with their responses at ``sample_rate`` Hz: responses[room][source] is (samples,)."""
+    """Rooms of one recipe with their responses at ``sample_rate`` Hz: responses[room][source] is (samples,).
+
+    file: in which they are, and from which a process that is sent them reads them, where there is one.
+    """
 
     recipe: RoomRecipe
     sample_rate: int
     rooms: tuple[Room, ...]
     responses: tuple[tuple[Response, ...], ...]
+    file: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.file is not None:
+            return read_bank, (self.file,)
+        return RoomBank, (self.recipe, self.sample_rate, self.rooms, self.responses)
 
     @property
     def n_positions(self) -> int:
@@ -91,7 +105,7 @@ def room_recipe_of(mixtures: Mixtures) -> RoomRecipe:
 
 
 def read_bank(path: Path) -> RoomBank:
-    """Read what ``RoomBank.save`` wrote. Raises CorpusError."""
+    """What ``RoomBank.save`` wrote; the responses stay in the file, which is memory-mapped. Raises CorpusError."""
     try:
         with np.load(path, allow_pickle=False) as file:
             recipe = parse_settings(RoomRecipe, from_json(str(file["recipe"])), str(path))
@@ -103,12 +117,21 @@ def read_bank(path: Path) -> RoomBank:
                 for size, t60_s, microphone, sources in geometry
             )
             ends = np.cumsum(file["lengths"])[:-1]
-            flat = iter(np.split(file["samples"], ends))
+            flat = iter(np.split(_mapped(path, "samples"), ends))
             responses = tuple(tuple(next(flat) for _ in room.sources_m) for room in rooms)
-            return RoomBank(recipe, int(file["sample_rate"]), rooms, responses)
+            return RoomBank(recipe, int(file["sample_rate"]), rooms, responses, path.absolute())
     except FileNotFoundError:
         raise CorpusError(f"{path}: no such file; make rooms with unbabble rooms --out {path}") from None
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, StopIteration) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        struct.error,
+        zipfile.BadZipFile,
+        StopIteration,
+    ) as error:
         raise CorpusError(f"{path}: not a bank of rooms ({error}); make one with unbabble rooms") from None
 
 
@@ -149,6 +172,20 @@ def rooms_of_bank(mixtures: Mixtures, path: Path) -> Rooms:
     if wrong:
         raise CorpusError(f"{path}: made for other mixtures ({'; '.join(wrong)}); make one with the same --recipe")
     return Rooms(sample_rate, {recipe: bank})
+
+
+def _mapped(path: Path, name: str) -> NDArray[np.float32]:
+    """An array of an .npz file, which does not compress it, where it lies in the file."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError(f"{name} has another header than expected")
+        (length,), _, dtype = np.lib.format.read_array_header_1_0(member)
+        within = member.tell()
+        with path.open("rb") as file:
+            file.seek(archive.getinfo(f"{name}.npy").header_offset)
+            header = file.read(30)
+            start = file.tell() + sum(struct.unpack("<26x2H", header))  # behind the lengths of its name and extras
+    return np.asarray(np.memmap(path, dtype, "r", start + within, (length,)))
 
 
 def _make_one(

@@ -172,13 +172,12 @@ class DataModule(lightning.LightningDataModule):
         seed = 3 * self.recipe.seed + SEEDS["rooms"]
         known = json.dumps([dump_settings(room), count, n_positions, self.sample_rate, seed])
         path = self.run / "rooms" / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.npz"
-        if path.exists():
-            return read_bank(path)
-        jobs = min(os.cpu_count() or 1, count)
-        bank = make_bank(room, count, n_positions, self.sample_rate, seed, jobs, self.progress)
-        prepare(path)
-        bank.save(path)
-        return bank
+        if not path.exists():
+            jobs = min(os.cpu_count() or 1, count)
+            bank = make_bank(room, count, n_positions, self.sample_rate, seed, jobs, self.progress)
+            prepare(path)
+            bank.save(path)
+        return read_bank(path)  # of which workers read what they need, and no copy
 
     @cached_property
     def responses(self) -> ResponseTable:
