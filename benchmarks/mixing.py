@@ -100,7 +100,7 @@ def measure_device(
     mixer: Mixer, rooms: Rooms, audio: DecodedAudio, options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     table = ResponseTable(rooms, ("reverberant",))
-    dataset = DryDataset(mixer, table, options.count, 2)
+    dataset = DryDataset(options.count, mixer, table, 2)
     mix = DeviceMixer(table).to(options.device)
     with timed([(audio, "read")]) as spent:
         started = time.perf_counter()

@@ -248,7 +248,7 @@ def test_mixing_on_the_device_gives_coded_mixtures_but_for_their_level(corpora):
     rooms = Rooms(RATE, {room: make_bank(room, 3, 3, RATE, 0)})
     each = Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE), rooms=rooms)
     table, count = ResponseTable(rooms, ("early",)), 12
-    dry, drawn = DryDataset(each, table, count, 2), DrawnDataset(each, count, 2)
+    dry, drawn = DryDataset(count, each, table, 2), DrawnDataset(count, each, 2)
     batch = tuple(torch.stack(ones) for ones in zip(*(dry[index] for index in range(count)), strict=True))
     assert {each.draw(index).codec is None for index in range(count)} == {True, False}
     for index, (mixture, sources) in enumerate(zip(*DeviceMixer(table)(batch), strict=True)):

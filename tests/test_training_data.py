@@ -62,7 +62,7 @@ def test_mixing_on_the_device_equals_mixing_beforehand(corpora, target):
     rooms = Rooms(RATE, {ROOM: make_bank(ROOM, 5, 3, RATE, 0)})
     mixer = Mixer(heard.speech, heard.noise, parts, DecodedAudio(RATE), rooms=rooms)
     table = ResponseTable(rooms, (target,))
-    dry, drawn = DryDataset(mixer, table, 24, 2), DrawnDataset(mixer, 24, 2)
+    dry, drawn = DryDataset(24, mixer, table, 2), DrawnDataset(24, mixer, 2)
     batch = tuple(torch.stack(parts) for parts in zip(*(dry[index] for index in range(24)), strict=True))
     mixtures, sources = DeviceMixer(table)(batch)
     for index, (mixture, source) in enumerate(zip(mixtures, sources, strict=True)):

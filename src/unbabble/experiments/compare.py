@@ -3,6 +3,7 @@ one's own data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from unbabble.base.output import check_origin, prepare
@@ -14,7 +15,7 @@ from unbabble.experiments.config import Comparison, Halving, TestConfig, design_
 from unbabble.experiments.halving import branch_of, survivors, train_round
 from unbabble.experiments.table import Scored, rows_of, write_table
 from unbabble.inference.model_folder import CARD, open_model
-from unbabble.mixing.bank import make_bank, room_recipe_of
+from unbabble.mixing.bank import kept_bank, make_bank, room_recipe_of
 from unbabble.mixing.recipe import most_speakers
 from unbabble.sets.read import read_set
 from unbabble.sets.simulate import simulate
@@ -147,13 +148,11 @@ def _n_mixtures(run: Path) -> float:
 
 def _with_shared_data(recipe: SeparationRecipe, out: Path, jobs: int, progress: Progress) -> SeparationRecipe:
     """Decoded audio and rooms that all runs share, made once."""
-    rooms = out / "rooms.npz"
-    has_rooms = any(part.recipe.room is not None for part in recipe.mixtures)
-    if has_rooms and not rooms.exists():
-        prepare(rooms)
-        sample_rate, n_positions = recipe.network.sample_rate, most_speakers(recipe.mixtures) + 1
-        room, count = room_recipe_of(recipe.mixtures), recipe.data.rooms
-        make_bank(room, count, n_positions, sample_rate, recipe.seed, jobs, progress).save(rooms)
+    rooms, mixtures = out / "rooms.npz", recipe.mixtures
+    has_rooms = any(part.recipe.room is not None for part in mixtures)
+    if has_rooms:
+        facts = recipe.data.rooms, most_speakers(mixtures) + 1, recipe.network.sample_rate, recipe.seed
+        kept_bank(rooms, partial(make_bank, room_recipe_of(mixtures), *facts, jobs, progress))
     data = replace(recipe.data, cache=recipe.data.cache or out.absolute() / "decoded")
     return replace(recipe, data=replace(data, bank=rooms.absolute()) if has_rooms else data)
 

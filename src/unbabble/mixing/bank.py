@@ -3,7 +3,7 @@
 import json
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbabble.base.config import dump_settings, parse_settings
-from unbabble.base.output import whole_file
+from unbabble.base.output import prepare, whole_file
 from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.base.reading import from_json
@@ -91,6 +91,14 @@ def make_bank(
             advance(len(made), count)
     rooms, responses = zip(*made, strict=True)
     return RoomBank(recipe, sample_rate, rooms, responses)
+
+
+def kept_bank(path: Path, make: Callable[[], RoomBank]) -> RoomBank:
+    """The rooms in a file, made and put there where it is missing. Raises CorpusError, OutputError."""
+    if not path.exists():
+        prepare(path)
+        make().save(path)
+    return read_bank(path)
 
 
 def room_recipe_of(mixtures: Mixtures) -> RoomRecipe:

@@ -90,25 +90,7 @@ class MultiScale(nn.Module):
         self.up = nn.ModuleList(TwiceRows(channels) for _ in range(n_steps))
 
     def forward(self, mixture: Tensor, n_sources: int | None = None) -> Tensor:
-        """Split one grid into one for each source.
-
-        Parameters
-        ----------
-        mixture
-            Grid of E(y), (batch, rows, columns, channels).
-        n_sources
-            The number of heads, or None.
-
-        Returns
-        -------
-        tensor
-            (batch, source, rows, columns, channels).
-
-        Raises
-        ------
-        ValueError
-            Where another number of sources is asked for.
-        """
+        """Split one grid into one for each source, as ``Mixed`` does."""
         self.heads.check(n_sources)
         n_rows = mixture.shape[1]
         scales = self.encode(F.pad(mixture, (0, 0, 0, 0, 0, -n_rows % self.coarsening)))

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from unbabble.corpora.corpus import Corpora
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
 from unbabble.errors import CorpusError
-from unbabble.mixing.bank import RoomBank, Rooms, make_bank, read_bank, rooms_of_bank
+from unbabble.mixing.bank import RoomBank, Rooms, kept_bank, make_bank, rooms_of_bank
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.on_device import DeviceMixer, DryBatch, ResponseTable
 from unbabble.mixing.recipe import RoomRecipe, most_speakers
@@ -172,12 +172,9 @@ class DataModule(lightning.LightningDataModule):
         seed = 3 * self.recipe.seed + SEEDS["rooms"]
         known = json.dumps([dump_settings(room), count, n_positions, self.sample_rate, seed])
         path = self.run / "rooms" / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.npz"
-        if not path.exists():
-            jobs = min(os.cpu_count() or 1, count)
-            bank = make_bank(room, count, n_positions, self.sample_rate, seed, jobs, self.progress)
-            prepare(path)
-            bank.save(path)
-        return read_bank(path)  # of which workers read what they need, and no copy
+        jobs = os.cpu_count() or 1
+        make = partial(make_bank, room, count, n_positions, self.sample_rate, seed, jobs, self.progress)
+        return kept_bank(path, make)
 
     @cached_property
     def responses(self) -> ResponseTable:
@@ -213,15 +210,15 @@ def separation_data(data: DataModule, split: Split) -> Dataset[Any]:
     if on_disk is not None:
         return _of_set(recipe, on_disk, size)
     if training and config.mix_on_device:
-        return DryDataset(data.mixer(split), data.responses, size, n_sources)
-    return DrawnDataset(data.mixer(split), size, n_sources)
+        return DryDataset(size, data.mixer(split), data.responses, n_sources)
+    return DrawnDataset(size, data.mixer(split), n_sources)
 
 
 def diarization_data(data: DataModule, split: Split) -> Dataset[Any]:
     """Mixtures with their active speakers."""
     sizes, n_talkers = data.recipe.training, most_speakers(data.recipe.mixtures)
     size = sizes.epoch_size if split == "train" else sizes.valid_size
-    return DiarizationDataset(data.mixer(split), size, n_talkers)
+    return DiarizationDataset(size, data.mixer(split), n_talkers)
 
 
 DATASETS: dict[str, Callable[[DataModule, Any], Dataset[Any]]] = {
@@ -240,7 +237,7 @@ def _of_set(recipe: Recipe, config: SetConfig, size: int) -> SetDataset:
         )
     duration_s = recipe.mixtures[0].recipe.duration_s
     assert duration_s is not None  # the recipe has been checked
-    return SetDataset(mixtures, size, network.n_sources, round(duration_s * network.sample_rate))
+    return SetDataset(size, mixtures, network.n_sources, round(duration_s * network.sample_rate))
 
 
 def split_corpora(everything: Corpora, config: DataConfig, seed: int) -> tuple[Corpora, Corpora]:

@@ -1,8 +1,9 @@
 """Mixtures as tensors, by number, with what is to be found in them: drawn, or read from a set on disk."""
 
 import math
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,14 +32,22 @@ class SeparationBatch(NamedTuple):
     overlap_ratio: Tensor
 
 
-class DrawnDataset(Dataset[SeparationBatch]):
-    """Mixture number i as tensors: mixture (samples,), sources (source, samples); silence where there is none."""
+@dataclass(frozen=True)
+class NumberedDataset(Dataset[Any]):
+    """So many items, each made by its number."""
 
-    def __init__(self, mixer: Mixer, size: int, n_sources: int) -> None:
-        self.mixer, self.size, self.n_sources = mixer, size, n_sources
+    size: int
 
     def __len__(self) -> int:
         return self.size
+
+
+@dataclass(frozen=True)
+class DrawnDataset(NumberedDataset):
+    """Mixture number i as tensors: mixture (samples,), sources (source, samples); silence where there is none."""
+
+    mixer: Mixer
+    n_sources: int
 
     def __getitem__(self, index: int) -> SeparationBatch:
         made = self.mixer(index)
@@ -47,17 +56,16 @@ class DrawnDataset(Dataset[SeparationBatch]):
         return SeparationBatch(torch.from_numpy(made.mixture), torch.from_numpy(sources), ratio)
 
 
-class DryDataset(Dataset[DryBatch]):
+@dataclass(frozen=True)
+class DryDataset(NumberedDataset):
     """Mixture number i before its room, for a DeviceMixer.
 
     One with a codec, which no device runs, comes made: its sources, and as noise all else that is in it, in no room.
     """
 
-    def __init__(self, mixer: Mixer, table: ResponseTable, size: int, n_sources: int) -> None:
-        self.mixer, self.table, self.size, self.n_sources = mixer, table, size, n_sources
-
-    def __len__(self) -> int:
-        return self.size
+    mixer: Mixer
+    table: ResponseTable
+    n_sources: int
 
     def __getitem__(self, index: int) -> DryBatch:
         plan = self.mixer.draw(index)
@@ -71,14 +79,13 @@ class DryDataset(Dataset[DryBatch]):
         return DryBatch(dry, torch.tensor(heard_by), torch.tensor(target_by))
 
 
-class SetDataset(Dataset[SeparationBatch]):
+@dataclass(frozen=True)
+class SetDataset(NumberedDataset):
     """Excerpts of the mixtures of a set: number i is of mixture i modulo their number, begun where i says."""
 
-    def __init__(self, mixtures: MixtureSet, size: int, n_sources: int, n_samples: int) -> None:
-        self.mixtures, self.size, self.n_sources, self.n_samples = mixtures, size, n_sources, n_samples
-
-    def __len__(self) -> int:
-        return self.size
+    mixtures: MixtureSet
+    n_sources: int
+    n_samples: int
 
     def __getitem__(self, index: int) -> SeparationBatch:
         mixture, sources = self.mixtures[index % len(self.mixtures)]
@@ -107,15 +114,16 @@ class DiarizationBatch(NamedTuple):
     voices: Tensor
 
 
-class DiarizationDataset(Dataset[DiarizationBatch]):
+@dataclass(frozen=True)
+class DiarizationDataset(NumberedDataset):
     """Mixture number i with its active speakers, each with so many talkers; silent ones where there are fewer."""
 
-    def __init__(self, mixer: Mixer, size: int, n_talkers: int) -> None:
-        self.mixer, self.size, self.n_talkers = mixer, size, n_talkers
-        self._numbers = {name: number for number, name in enumerate(mixer.speech.names)}
+    mixer: Mixer
+    n_talkers: int
 
-    def __len__(self) -> int:
-        return self.size
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.mixer.speech.names)}
 
     def __getitem__(self, index: int) -> DiarizationBatch:
         made = self.mixer(index)

@@ -104,12 +104,6 @@ def export_model(
     return folder
 
 
-def open_start(recipe: Recipe) -> ModelFolder | DiarizerFolder:
-    """The model that a recipe starts from. Raises ModelError where there is none of its kind."""
-    assert recipe.training.start is not None
-    return KINDS[recipe.kind].open(recipe.training.start)
-
-
 def read_weights_of_model(model: ModelFolder | DiarizerFolder, network: Any) -> dict[str, Tensor]:
     """The state of a model's network, to go on training it.
 

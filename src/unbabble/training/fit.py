@@ -26,7 +26,7 @@ from unbabble.training.checkpoint import LastCheckpoint, SafetensorsIO, read_che
 from unbabble.training.config import Recipe, TrainingConfig
 from unbabble.training.data import DataModule
 from unbabble.training.diarization import DiarizationTask
-from unbabble.training.export import export_run, open_start, read_weights_of_model
+from unbabble.training.export import KINDS, export_run, read_weights_of_model
 from unbabble.training.recipe import keep_recipe
 from unbabble.training.run import BEST, LAST, START, Processes
 from unbabble.training.separation import SeparationTask
@@ -46,7 +46,7 @@ def fit(recipe: Recipe, run: Path, resume: bool, processes: Processes, progress:
     lightning.seed_everything(recipe.seed, verbose=False)
     network = recipe.network.build()
     if recipe.training.start is not None and not resume:
-        start = open_start(recipe)
+        start = KINDS[recipe.kind].open(recipe.training.start)
         network.load_state_dict(read_weights_of_model(start, recipe.network))
         if processes.first:
             known_as: dict[str, Any] = {key: start.card[key] for key in ("name", "version") if key in start.card}
