@@ -11,8 +11,13 @@ from unbabble.evaluation.bins import overlap_bins
 from unbabble.evaluation.summary import mean_of
 from unbabble.evaluation.text import markdown_table
 
-Scores = dict[str, float]  # of a recording; what is counted has a name that begins with "share"
+Scores = dict[str, float]  # of a recording
 Figures = dict[str, Any]  # of many
+FRACTIONS = (
+    *("made_worse", "overlooked", "count_accuracy", "on_own_track"),
+    *("diarization_error_rate", "missed_detection", "false_alarm", "confusion"),
+)
+OLD_NAMES = {"share_count_right": "count_accuracy"} | {f"share_{name}": name for name in FRACTIONS}
 BINS = overlap_bins()
 
 
@@ -36,7 +41,7 @@ def by_overlap(results: Sequence[tuple[float, Scores]]) -> Figures:
 
 def medians(scores: Sequence[Scores]) -> Figures:
     """Means of what is counted; of decibels, which are at a limit or far from it, the median and a low quantile."""
-    measured = [name for name in scores[0] if not name.startswith("share")]
+    measured = [name for name in scores[0] if name not in FRACTIONS]
     return {**means(scores), **{name: _median([one[name] for one in scores]) for name in measured}}
 
 
@@ -53,6 +58,13 @@ def table(rows: Mapping[str, Figures], columns: Mapping[str, str]) -> str:
         pairs = [_pair(figures.get("by_overlap", {}).get(name)) for name in bins]
         cells.append([row, *shown, *pairs])
     return markdown_table(["", *there, *bins], cells)
+
+
+def with_known_names(figures: Any) -> Any:
+    """Figures of a card, whose names may be older."""
+    if not isinstance(figures, dict):
+        return figures
+    return {OLD_NAMES.get(name, name): with_known_names(figure) for name, figure in figures.items()}
 
 
 def as_json(content: Figures) -> str:
@@ -74,7 +86,7 @@ def _shown(name: str, figure: Any) -> str:
         return "-" if figure is None else f"{figure:g}"
     if "median" in figure:
         return f"{figure['median']:.0f} ({figure['lowest_tenth']:.0f})"
-    scale, unit = (100, " %") if name.startswith("share") else (1, "")
+    scale, unit = (100, " %") if name in FRACTIONS else (1, "")
     mean, low, high = (scale * figure[end] for end in ("mean", "low", "high"))
     return f"{mean:.1f}{unit} [{low:.1f}, {high:.1f}]"
 

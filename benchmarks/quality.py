@@ -3,7 +3,7 @@
     python benchmarks/quality.py --speech DIR --speech DIR --noise DIR --splits FILE --list FILE --card
     pip install pyannote.metrics    (for the diarization error rate; left out where it is missing)
 
-Prints a table for each part, in dB and shares, of which those are left out whose files are not given; --json FILE
+Prints a table for each part, in dB and fractions, of which those are left out whose files are not given; --json FILE
 writes the figures, --card puts them into the model's own card (docs/model-folder.md says what they are):
 
     paper          fresh mixtures of recipes/paper.yaml: a room, noise, any overlap (--noise)
@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from figures import Figures, Scores, as_json, by_overlap, means, medians, table
+from figures import Figures, Scores, as_json, by_overlap, means, medians, table, with_known_names
 from stitching import conversations
 from trials import (
     CONTROLS,
@@ -45,9 +45,9 @@ from trials import (
     conversation,
     nobody,
     one_talker,
+    own_track_score,
     pair_scores,
     run,
-    share_on_own_track,
     two_talkers,
 )
 
@@ -80,8 +80,8 @@ CODED = {
 ABOUT = (
     f"Means over recordings with {CONFIDENCE} % bootstrap intervals. dB: si_sdr, si_sdri of the tracks, separated as "
     "unbabble separate does, in windows and with the bundled diarizer; network_si_sdr, network_si_sdri of what the "
-    "network gives for a whole mixture at once. Shares of 1: share_made_worse, si_sdri under 0; share_overlooked, "
-    "talkers without a track, who are scored as if the mixture were theirs; share_count_right, as many talkers are "
+    "network gives for a whole mixture at once. Fractions: made_worse, si_sdri under 0; overlooked, "
+    "talkers without a track, who are scored as if the mixture were theirs; count_accuracy, as many talkers are "
     "heard as talk."
 )
 
@@ -171,7 +171,7 @@ def chosen(options: Options) -> Iterator[str]:
 
 def put_into_card(figures: Figures, model: ModelFolder) -> None:
     """Parts that were not measured now stay as they were."""
-    known = {**model.card.get("scores", {}), **figures}
+    known = {**with_known_names(model.card.get("scores", {})), **figures}
     about = f"{ABOUT} By unbabble {__version__}, diarizer {open_diarizer().checksums[DIARIZER_GRAPH][:12]}."
     scores = {"about": about, **{name: known[name] for name in PARTS if name in known}}
     write_whole(model.path / CARD, as_json({**model.card, "scores": scores}).encode())
@@ -267,7 +267,7 @@ def talks(count: int, options: Options) -> Rows:
     for name, noise in {"clean": None, "rooms and noise": options.noise}.items():
         if name == "clean" or noise:
             mixer = conversations(options.minutes, Options(**{**vars(options), "noise": noise}))
-            of_tracks = None if rows else share_on_own_track  # beside the first row
+            of_tracks = None if rows else own_track_score  # beside the first row
             results = results_of(mixer, conversation, count, options, of_tracks)
             beside = with_rows_beside(name, results, mixer.speech, options, averages) if of_tracks else {}
             rows |= beside or {name: averages(results)}
@@ -304,24 +304,24 @@ TWO_TALKERS = {
     "SI-SDRi": "si_sdri",
     "network SI-SDR": "network_si_sdr",
     "network SI-SDRi": "network_si_sdri",
-    "made worse": "share_made_worse",
-    "overlooked": "share_overlooked",
-    "as many heard as talk": "share_count_right",
+    "made worse": "made_worse",
+    "overlooked": "overlooked",
+    "as many heard as talk": "count_accuracy",
 }
 ALONE = {
     "recordings": "count",
-    "as many heard as talk": "share_count_right",
+    "as many heard as talk": "count_accuracy",
     "track": "track_si_sdr",
     "other track": "other_track_below",
 }
 TALKS = {
     "minutes": "minutes",
     "conversations": "count",
-    "on their own track": "share_on_own_track",
-    "DER": "share_diarization_error_rate",
-    "missed": "share_missed_detection",
-    "false alarm": "share_false_alarm",
-    "confusion": "share_confusion",
+    "on their own track": "on_own_track",
+    "DER": "diarization_error_rate",
+    "missed": "missed_detection",
+    "false alarm": "false_alarm",
+    "confusion": "confusion",
 }
 PARTS = {
     "paper": Part("fresh mixtures of recipes/paper.yaml", partial(by_speech, PAPER), 500, TWO_TALKERS, ("noise",)),

@@ -102,15 +102,14 @@ def two_talkers(drawn: Mixture, separator: Separator) -> Scores:
     return {
         **pair_scores(drawn, tracks),
         **{f"network_{name}": by_network[name] for name in ("si_sdr", "si_sdri")},
-        "share_count_right": float(n_heard == 2),
+        "count_accuracy": float(n_heard == 2),
     }
 
 
 def pair_scores(drawn: Mixture, tracks: Samples) -> Scores:
     """Of any two tracks (2, samples)."""
     found = score(tracks, drawn.sources, drawn.mixture, drawn.plan.sample_rate)
-    shares = {"share_made_worse": float(found["si_sdri"] < 0), "share_overlooked": found.pop("overlooked")}
-    return {**found, **shares}
+    return {**found, "made_worse": float(found["si_sdri"] < 0)}
 
 
 def one_talker(drawn: Mixture, separator: Separator) -> Scores:
@@ -121,27 +120,27 @@ def one_talker(drawn: Mixture, separator: Separator) -> Scores:
     return {
         "track_si_sdr": min(float(lost[0]), LIMIT_DB),
         "other_track_below": min(float(10 * np.log10(power.max() / power.min())), LIMIT_DB),
-        "share_count_right": float(n_heard == 1),
+        "count_accuracy": float(n_heard == 1),
     }
 
 
 def nobody(drawn: Mixture, separator: Separator) -> Scores:
     """Whether nobody is heard where nobody talks."""
-    return {"share_count_right": float(separate(drawn.mixture, separator)[2] == 0)}
+    return {"count_accuracy": float(separate(drawn.mixture, separator)[2] == 0)}
 
 
 def conversation(drawn: Mixture, separator: Separator) -> Scores:
     """What benchmarks/stitching.py measures of the model's estimates, put together by unbabble."""
     kept = measure(drawn, separator.engine.submit, separator)
-    errors = {f"share_{name.replace(' ', '_')}": kept[name] for name in DER_PARTS if name in kept}
-    return {"share_on_own_track": kept["unbabble"], **errors}
+    errors = {name.replace(" ", "_"): kept[name] for name in DER_PARTS if name in kept}
+    return {"on_own_track": kept["unbabble"], **errors}
 
 
-def share_on_own_track(drawn: Mixture, tracks: Samples) -> Scores:
+def own_track_score(drawn: Mixture, tracks: Samples) -> Scores:
     """Of any two tracks (2, samples)."""
     rate = drawn.plan.sample_rate
     truth = speech_frames(drawn.dry_sources, rate)
-    return {"share_on_own_track": share_kept(tracks, drawn.sources, truth, rate)}
+    return {"on_own_track": share_kept(tracks, drawn.sources, truth, rate)}
 
 
 def separate(mixture: Samples, separator: Separator) -> tuple[Samples, Samples, int]:

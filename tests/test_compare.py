@@ -155,7 +155,7 @@ def test_the_table_has_means_over_runs_and_paired_differences(tmp_path):
     first, second, third = rows_of(scored)
     assert [mean.mean for mean in first.means] == [1, 2, 3, 4, 2.5]
     assert [mean.mean for mean in second.means] == [3, 4, 5, 6, 4.5]
-    assert (second.n_runs, second.siso_share, second.paper) == (2, pytest.approx(4 / 6), PAPER[2, 4])
+    assert (second.n_runs, second.siso_fraction, second.paper) == (2, pytest.approx(4 / 6), PAPER[2, 4])
     assert (second.difference.mean, second.difference.low, second.difference.high) == (2, 2, 2)
     assert third.means[3] is None
     assert third.means[4].count == 15

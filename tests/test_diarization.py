@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from unbabble import Separator
 from unbabble.errors import CorpusError, ModelError, RecipeError, TrainingError
-from unbabble.evaluation.listening import Hearing, equal_error
+from unbabble.evaluation.diarization import DiarizationScores, equal_error
 from unbabble.inference.engine import Diarizer as DiarizerInUse
 from unbabble.inference.model_folder import BUNDLED, checksum
 from unbabble.networks.config import DiarizerConfig
@@ -171,16 +171,16 @@ def test_the_equal_error_of_known_distributions():
 
 
 def test_recall_and_precision_of_counts_and_what_did_not_occur():
-    hearing = Hearing(3)
-    hearing.add_counts(np.array([[0, 0, 0, 0], [1, 1, 1, 1]]), np.array([[0, 0, 0, 1], [1, 1, 0, 0]]))
-    assert hearing.scores() == {
+    found = DiarizationScores(3)
+    found.add_counts(np.array([[0, 0, 0, 0], [1, 1, 1, 1]]), np.array([[0, 0, 0, 1], [1, 1, 0, 0]]))
+    assert found.scores() == {
         **{"recall_0": 0.75, "recall_1": 0.5, "recall_2": None},
         **{"precision_0": 0.6, "precision_1": 0.667, "precision_2": None},
         "equal_error": None,
     }
     east, north = np.array([[1.0, 0.0]] * 3, np.float32), np.array([[0.0, 1.0]] * 2, np.float32)
-    hearing.add_voices([east, north])
-    assert hearing.scores()["equal_error"] == 0
+    found.add_embeddings([east, north])
+    assert found.scores()["equal_error"] == 0
 
 
 def test_pieces_are_of_one_talker_alone():

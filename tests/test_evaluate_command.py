@@ -149,6 +149,9 @@ def test_a_killed_command_goes_on_where_it_was(tiny_model, small_set, tmp_path):
 def test_a_folder_of_another_origin_is_refused(tiny_model, tiny_siso_only_model, small_set, tmp_path):
     mixtures, out = read_set(small_set), tmp_path / "scores"
     evaluate(tiny_model, mixtures, out, limit=1)
+    origin = (out / "origin.json").read_text()
+    (out / "origin.json").write_text(origin.replace('"diarizer"', '"listener"'))  # as it was called
+    evaluate(tiny_model, mixtures, out, limit=1)
     before = (out / "mixtures.csv").read_bytes()
     changes = (tiny_siso_only_model, ("si_sdr",), "model"), (tiny_model, ("si_sdr", "sdr"), "metrics")
     for model, metrics, other in changes:

@@ -116,8 +116,8 @@ class Evaluation:
         return sum(math.isnan(one.scores[MAIN]) for one in self.results)
 
     @property
-    def share_made_worse(self) -> float | None:
-        """The share of mixtures whose estimates have a lower SI-SDR than the mixture itself."""
+    def made_worse(self) -> float | None:
+        """The fraction of mixtures whose estimates have a lower SI-SDR than the mixture itself."""
         gains = [one.scores[MAIN + IMPROVEMENT] for one in self.results]
         there = [gain for gain in gains if not math.isnan(gain)]
         return sum(gain < 0 for gain in there) / len(there) if there else None
@@ -230,7 +230,7 @@ def _origin(
                 digest.update(path.read_bytes())
     return {
         "model": {"name": model.name, "version": model.version, "checksums": model.card["checksums"]},
-        "listener": diarizer,
+        "diarizer": diarizer,
         "mixtures": digest.hexdigest()[:16],
         "metrics": list(metrics),
         "scoring": SCORING,

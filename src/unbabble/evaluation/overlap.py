@@ -12,7 +12,7 @@ PAUSE_S = 0.5  # a shorter silence belongs to an utterance
 
 
 def measured_overlap(sources: Samples, sample_rate: int) -> float:
-    """The share of a talker's speech during which another talks as well: (sources, samples) -> 0 to 1."""
+    """The fraction of a talker's speech during which another talks as well: (sources, samples) -> 0 to 1."""
     return overlap_ratio(tuple(talking(source, sample_rate) for source in sources))
 
 

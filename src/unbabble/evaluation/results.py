@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbabble.base.output import claim, write_whole, writing
+from unbabble.base.output import Origin, claim, write_whole, writing
 from unbabble.errors import OutputError
 from unbabble.evaluation.escape import in_csv
 
@@ -54,7 +54,7 @@ class ResultTable:
 
     def __init__(self, out: Path, origin: dict[str, Any], columns: Sequence[str]) -> None:
         self.path, self.columns = out / TABLE, tuple(columns)
-        claim(out, origin, "scores", [TABLE])
+        claim(out, origin, "scores", [TABLE], _with_known_names)
         if self.path.exists():
             _cut_unfinished_line(self.path)
         else:
@@ -90,6 +90,11 @@ def _result(row: dict[str, str], columns: Sequence[str]) -> Result:
         row["genders"],
         {column: _number(row[column]) for column in columns},
     )
+
+
+def _with_known_names(origin: Origin) -> Origin:
+    """The same, though the diarizer was called a listener when it was written."""
+    return {"diarizer" if name == "listener" else name: value for name, value in origin.items()}
 
 
 def _cut_unfinished_line(path: Path) -> None:

@@ -36,7 +36,7 @@ def costs(evaluation: Evaluation) -> dict[str, str]:
 
 def counts(evaluation: Evaluation) -> dict[str, str]:
     """How many mixtures there are, and how many of them are special."""
-    worse, unscored = evaluation.share_made_worse, evaluation.n_unscored
+    worse, unscored = evaluation.made_worse, evaluation.n_unscored
     found = {"Mixtures": str(len(evaluation.results))}
     if evaluation.unreadable:
         found["Left out, as they cannot be read"] = str(len(evaluation.unreadable))
@@ -74,7 +74,7 @@ def as_json(evaluation: Evaluation) -> str:
         "unscored": evaluation.n_unscored,
         "unreadable": len(evaluation.unreadable),
         "overlooked": evaluation.n_overlooked,
-        "share_made_worse": evaluation.share_made_worse,
+        "made_worse": evaluation.made_worse,
         "n_parameters": evaluation.model.card.get("n_parameters"),
         "macs_per_second": evaluation.macs_per_second,
         **asdict(evaluation.speed),

@@ -1,4 +1,4 @@
-"""What a comparison found: a table beside the paper's, and SI-SDR against the share of SISO blocks."""
+"""What a comparison found: a table beside the paper's, and SI-SDR against the fraction of SISO blocks."""
 
 import json
 import math
@@ -82,7 +82,7 @@ class Row:
         return average.mean
 
     @property
-    def siso_share(self) -> float | None:
+    def siso_fraction(self) -> float | None:
         """Part of the blocks after the split; None where that is not all that sets a design apart."""
         if not isinstance(self.design, MixedDesign):
             return None
@@ -99,7 +99,7 @@ def write_table(scored: Sequence[Scored], score: str, out: Path) -> list[Path]:
     for name, text in content.items():
         write_whole(out / name, text.encode())
     written = [out / name for name in content]
-    if any(row.siso_share is not None for row in rows):
+    if any(row.siso_fraction is not None for row in rows):
         written.append(out / "curve.png")
         with whole_file(written[-1]) as path:
             curve(rows, score).savefig(path, dpi=110, format="png")
@@ -142,27 +142,27 @@ def markdown(rows: Sequence[Row], score: str = MAIN) -> str:
 
 
 def curve(rows: Sequence[Row], score: str = MAIN) -> Figure:
-    """Average score against the share of SISO blocks, a line for each depth; other designs as levels."""
+    """Average score against the fraction of SISO blocks, a line for each depth; other designs as levels."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     depths: dict[int, list[tuple[float, Mean]]] = {}
     for row in rows:
-        if isinstance(row.design, MixedDesign) and row.siso_share is not None and row.means[-1]:
+        if isinstance(row.design, MixedDesign) and row.siso_fraction is not None and row.means[-1]:
             depth = row.design.simo_blocks + row.design.siso_blocks
-            depths.setdefault(depth, []).append((row.siso_share, row.means[-1]))
+            depths.setdefault(depth, []).append((row.siso_fraction, row.means[-1]))
     for depth, points in depths.items():
         points.sort(key=itemgetter(0))
-        shares, means = zip(*points, strict=True)
+        fractions, means = zip(*points, strict=True)
         ends = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
-        axis.errorbar(shares, [mean.mean for mean in means], ends, marker="o", label=f"here, {depth} blocks")
+        axis.errorbar(fractions, [mean.mean for mean in means], ends, marker="o", label=f"here, {depth} blocks")
     for row in rows:
-        if row.siso_share is None:
+        if row.siso_fraction is None:
             axis.axhline(row.average, color="#009e73", linestyle=":", linewidth=1)
             axis.annotate(row.name, (0.01, row.average), fontsize=8, color="#009e73", va="bottom")
     if score == MAIN:
         paper = sorted((siso / (simo + siso), values[-1]) for (simo, siso), values in PAPER.items())
         axis.plot(*zip(*paper, strict=True), marker="s", color="0.6", label="paper")
-    axis.set_xlabel("share of SISO blocks")
+    axis.set_xlabel("fraction of blocks that are SISO")
     axis.set_ylabel(f"average {SCORES[score]} (dB)")
     axis.legend()
     return figure

@@ -18,7 +18,7 @@ from unbabble.networks.config import MOST_COUNTED
 from unbabble.sets.read import MixtureSet
 from unbabble.tracking.activity import speech_frames
 
-SPEEDS = (0.95, 1.05)  # below, between and above them a speaker counts as three different voices
+SPEEDS = (0.95, 1.05)  # below, between and above them a speaker counts as three identities
 
 
 class SeparationBatch(NamedTuple):
@@ -105,13 +105,13 @@ class DiarizationBatch(NamedTuple):
     """Mixtures to diarize, and what is to be found in them. A dataset's item is the same without the first axis.
 
     mixture (batch, samples); counts (batch, frames) of active speakers; alone (batch, talkers, frames): where only
-    that one talks; voices (batch, talkers): whose they are.
+    that one talks; identities (batch, talkers): who they are to the classifier of speakers.
     """
 
     mixture: Tensor
     counts: Tensor
     alone: Tensor
-    voices: Tensor
+    identities: Tensor
 
 
 @dataclass(frozen=True)
@@ -127,22 +127,22 @@ class DiarizationDataset(NumberedDataset):
 
     def __getitem__(self, index: int) -> DiarizationBatch:
         made = self.mixer(index)
-        missing = self.n_talkers - len(made.dry_sources)
+        missing = [0] * (self.n_talkers - len(made.dry_sources))
         talking = speech_frames(_with_rows(made.dry_sources, self.n_talkers), made.plan.sample_rate)
         counts = talking.sum(0)
         return DiarizationBatch(
             torch.from_numpy(made.mixture),
             torch.from_numpy(counts).clamp(max=MOST_COUNTED),
             torch.from_numpy(talking & (counts == 1)),
-            torch.tensor([self._voice(talker.speaker, talker.speed) for talker in made.plan.talkers] + [0] * missing),
+            torch.tensor([self._identity(talker.speaker, talker.speed) for talker in made.plan.talkers] + missing),
         )
 
-    def _voice(self, speaker: str, speed: float) -> int:
-        return n_voices(self._numbers[speaker]) + int(np.searchsorted(SPEEDS, speed))
+    def _identity(self, speaker: str, speed: float) -> int:
+        return n_identities(self._numbers[speaker]) + int(np.searchsorted(SPEEDS, speed))
 
 
-def n_voices(n_speakers: int) -> int:
-    """How many voices so many speakers have."""
+def n_identities(n_speakers: int) -> int:
+    """How many identities so many speakers have."""
     return n_speakers * (len(SPEEDS) + 1)
 
 

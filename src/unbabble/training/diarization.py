@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unbabble.errors import TrainingError
-from unbabble.evaluation.listening import Hearing
+from unbabble.evaluation.diarization import DiarizationScores
 from unbabble.networks.config import MOST_COUNTED
 from unbabble.networks.diarizer import Diarizer
 from unbabble.tracking.activity import FRAME_S
 from unbabble.training.config import DiarizationTraining
-from unbabble.training.datasets import DiarizationBatch, n_voices
+from unbabble.training.datasets import DiarizationBatch, n_identities
 from unbabble.training.task import LOSS, Task
 
 PIECES = 2  # of each talker in a mixture
@@ -36,9 +36,9 @@ class DiarizationTask(Task):
         super().__init__(network, config)
         self.speakers = list(speakers)
         self.classifier = SpeakerClassifier(
-            network.config.embedding, n_voices(len(speakers)), config.loss.scale, config.loss.margin
+            network.config.embedding, n_identities(len(speakers)), config.loss.scale, config.loss.margin
         )
-        self._hearing, self._count_losses = Hearing(MOST_COUNTED + 1), [0.0] * 0
+        self._found, self._count_losses = DiarizationScores(MOST_COUNTED + 1), [0.0] * 0
 
     def learned(self) -> nn.Module:
         return nn.ModuleList([self.network, self.classifier])
@@ -53,15 +53,15 @@ class DiarizationTask(Task):
         counts, embeddings = self.network(batch.mixture)
         found = counts[:, : batch.counts.shape[1]].argmax(-1)
         self._count_losses.append(_count_loss(counts, batch).item())
-        self._hearing.add_counts(batch.counts.cpu().numpy(), found.cpu().numpy())
+        self._found.add_counts(batch.counts.cpu().numpy(), found.cpu().numpy())
         for frames, alone in zip(embeddings.float(), batch.alone, strict=True):
             seconds = [functional.normalize(seconds_of(frames, row)) for row in alone]
-            self._hearing.add_voices([pieces.cpu().numpy() for pieces in seconds])
+            self._found.add_embeddings([pieces.cpu().numpy() for pieces in seconds])
 
     def on_validation_epoch_end(self) -> None:
-        self.scores = self._hearing.scores()
+        self.scores = self._found.scores()
         loss = sum(self._count_losses) / len(self._count_losses) + (self.scores["equal_error"] or 0.0)
-        self._hearing, self._count_losses = Hearing(MOST_COUNTED + 1), []
+        self._found, self._count_losses = DiarizationScores(MOST_COUNTED + 1), []
         self.log(LOSS, loss, prog_bar=True)
         for name, score in self.scores.items():
             self.log(f"valid/{name}", math.nan if score is None else score)
@@ -108,7 +108,7 @@ def cut_pieces(embeddings: Tensor, batch: DiarizationBatch) -> tuple[Tensor, Ten
     embeddings (batch, frames, embedding) -> (pieces, embedding), and whose they are: (pieces,).
     """
     shortest, longest = (round(length / FRAME_S) for length in PIECE_S)
-    pieces, whose = [embeddings.new_zeros(0, embeddings.shape[-1])], [batch.voices.new_zeros(0)]
+    pieces, whose = [embeddings.new_zeros(0, embeddings.shape[-1])], [batch.identities.new_zeros(0)]
     for spoken, name in _monologues(embeddings, batch):
         for _ in range(PIECES if len(spoken) >= shortest else 0):
             length = min(int(torch.randint(shortest, longest + 1, ())), len(spoken))
@@ -130,7 +130,7 @@ def _count_loss(counts: Tensor, batch: DiarizationBatch) -> Tensor:
 
 
 def _monologues(embeddings: Tensor, batch: DiarizationBatch) -> Iterator[tuple[Tensor, Tensor]]:
-    """What each talker of each mixture says alone (frames, embedding), and whose voice it is."""
-    for frames, alone, names in zip(embeddings, batch.alone, batch.voices, strict=True):
+    """What each talker of each mixture says alone (frames, embedding), and whose identity it has."""
+    for frames, alone, names in zip(embeddings, batch.alone, batch.identities, strict=True):
         for row, name in zip(alone, names, strict=True):
             yield frames[: len(row)][row], name

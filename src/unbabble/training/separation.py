@@ -17,7 +17,7 @@ from unbabble.training.datasets import SeparationBatch
 from unbabble.training.task import LOSS, Task
 
 GAIN = "valid/si_sdr_improvement"
-HEARD = 4  # validation mixtures that TensorBoard plays
+EXAMPLES = 4  # validation mixtures that TensorBoard plays
 
 
 class SeparationTask(Task):
@@ -83,11 +83,11 @@ class AudioExamples(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         first = batch_idx * len(batch.mixture)
-        if first >= HEARD or not isinstance(trainer.logger, TensorBoardLogger):
+        if first >= EXAMPLES or not isinstance(trainer.logger, TensorBoardLogger):
             return
         assert isinstance(task, SeparationTask)
         with torch.no_grad():
-            estimates = task.network(batch.mixture[: HEARD - first]).float()
+            estimates = task.network(batch.mixture[: EXAMPLES - first]).float()
         for number, (mixture, tracks) in enumerate(zip(batch.mixture, estimates, strict=False), start=first + 1):
             signals = {"mixture": mixture, **{f"track {track}": one for track, one in enumerate(tracks, start=1)}}
             for name, signal in signals.items():
