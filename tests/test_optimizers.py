@@ -11,7 +11,7 @@ from unbabble.networks.losses import snr
 from unbabble.networks.network import SeparationNetwork
 from unbabble.training.config import SeparationTraining
 from unbabble.training.muon import Muon, orthogonal
-from unbabble.training.optimizers import AdamWConfig, Moment, MuonConfig, TrapezoidSchedule
+from unbabble.training.optimizers import AdamWConfig, CosineSchedule, Moment, MuonConfig, TrapezoidSchedule
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 8, 40), (2, 40, 8)])
@@ -106,6 +106,15 @@ def test_a_trapezoid_rises_by_steps_is_held_and_falls_at_the_end():
     assert [schedule.factor_at(Moment(0.0, step=step)) for step in (0, 4, 9, 99)] == [0.1, 0.5, 1.0, 1.0]
     falling = [schedule.factor_at(Moment(progress, step=99)) for progress in (0.75, 0.875, 1.0)]
     assert falling == pytest.approx([1.0, 0.5, 0.01])
+
+
+def test_the_cosine_rises_and_falls():
+    schedule = CosineSchedule(warmup=0.1)
+    factors = [schedule.factor_at(Moment(step / 100)) for step in range(101)]
+    assert factors[10] == pytest.approx(1)
+    assert factors[100] == pytest.approx(0.01)
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
 
 
 def test_a_ratio_comes_near_its_ceiling_and_never_exceeds_it():

@@ -23,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from unbabble import Separator
 from unbabble.corpora.scan import scan_corpora
-from unbabble.errors import ModelError, RecipeError, TrainingError
+from unbabble.errors import ModelError, TrainingError
 from unbabble.inference.model_folder import open_model
 from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Overlap, WeightedRecipe
@@ -33,7 +33,7 @@ from unbabble.training.checkpoint import LastCheckpoint, read_checkpoint, read_w
 from unbabble.training.config import DataConfig
 from unbabble.training.data import DataModule, split_corpora
 from unbabble.training.export import export_run
-from unbabble.training.optimizers import CosineSchedule, Moment, TrapezoidSchedule
+from unbabble.training.optimizers import TrapezoidSchedule
 from unbabble.training.recipe import read_recipe, recipe_of_run, with_changes, with_data
 from unbabble.training.run import Processes, train
 from unbabble.training.separation import SeparationTask
@@ -176,31 +176,6 @@ def test_a_run_can_be_changed_and_resumed_from_the_command_line(run, tmp_path):
     assert run_here("train").returncode == 2
     done = run_here("train", "--resume", tmp_path / "run", "--start", "default")
     assert (done.returncode, "holds a run with other training.start" in " ".join(done.stderr.split())) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ("training.epochs=2", "training.epochs is not a key that anything reads"),
-        ("trainin.max_epochs=2", "trainin.max_epochs is not a key that anything reads"),
-        ("mixtures.7.weight=2", "mixtures.7.weight is not a key that anything reads"),
-        ("training.max_epochs=many", "training.max_epochs: Input should be a valid integer"),
-        ("training.max_epochs={", "the value is no YAML"),
-        ("more", "expected key=value"),
-    ],
-)
-def test_a_wrong_change_is_told(change, told):
-    with pytest.raises(RecipeError, match=re.escape(told)):
-        with_changes(short_recipe(), [change])
-
-
-def test_changes_reach_any_depth():
-    changed = with_changes(
-        short_recipe(), ["mixtures.0.weight=2.5", "network.design={encoder_blocks: 1, decoder_blocks: 2}"]
-    )
-    assert changed.mixtures[0].weight == 2.5
-    assert changed.network.design == SisoOnlyDesign(1, 2)
-    assert with_changes(changed, []) == changed
 
 
 def test_tensorboard_has_scores_by_overlap_examples_and_throughput(tmp_path):
@@ -349,20 +324,6 @@ def run_of_rooms(tmp_path):
     return recipe, tmp_path / "run", DataModule(recipe, tmp_path / "run").train[3].mixture
 
 
-def test_keys_of_old_are_still_read(tmp_path):
-    text = "data: {licence: free}\ntraining: {start: default, start_share: 0.25}\nmodel: {licence: open}\n"
-    (tmp_path / "old.yaml").write_text(text)
-    recipe = read_recipe(tmp_path / "old.yaml")
-    assert (recipe.data.license, recipe.training.start_weight, recipe.model.license) == ("free", 0.25, "open")
-    assert with_changes(recipe, ["model.licence=closed"]).model.license == "closed"
-
-
-def test_a_kind_of_training_that_there_is_not_is_refused(tmp_path):
-    (tmp_path / "recipe.yaml").write_text("kind: transcription\n")
-    with pytest.raises(RecipeError, match="no kind 'transcription' of recipes; expected separation or diarization"):
-        read_recipe(tmp_path / "recipe.yaml")
-
-
 def test_processes_save_at_the_same_step_whatever_their_own_clocks_say(tmp_path):
     task = SeparationTask(torch.nn.Linear(1, 1), short_recipe().training)
     saved = []
@@ -413,43 +374,6 @@ def test_what_is_no_checkpoint_is_told(tmp_path):
         export_run(tmp_path, tmp_path / "model")
 
 
-@pytest.mark.parametrize("name", ["paper.yaml", "default.yaml", "smoke.yaml"])
-def test_the_recipes_of_the_repo_are_understood(name):
-    assert read_recipe(REPO / "recipes" / name).network.sample_rate == 16000
-
-
-def test_the_paper_recipe_states_what_the_defaults_are():
-    """Every default is the paper's, so that a recipe only says where it departs."""
-    from unbabble.mixing.recipe import paper_mixtures
-    from unbabble.networks.config import NetworkConfig
-    from unbabble.training.config import SeparationTraining
-
-    recipe = read_recipe(REPO / "recipes" / "paper.yaml")
-    assert recipe.mixtures == paper_mixtures()
-    assert recipe.network == NetworkConfig()
-    assert recipe.training == SeparationTraining()
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("training: {learning_rat: 1}", "training.learning_rat is not a key that anything reads"),
-        ("training: [", "not a readable YAML"),
-        ("network: {n_sources: 3}", "must agree on the (largest) number of talkers"),
-        ("network: {front_end: {window: 33}}", "multiple of hop"),
-        ("speed: 1", "speed is not a key that anything reads"),
-        ("training: {schedule: {kind: sawtooth}}", "schedule"),
-    ],
-)
-def test_a_wrong_recipe_is_explained(tmp_path, text, told):
-    path = tmp_path / "recipe.yaml"
-    path.write_text(text)
-    with pytest.raises(RecipeError, match="(?s)" + re.escape(told)):
-        read_recipe(path)
-    with pytest.raises(RecipeError, match="no such recipe"):
-        read_recipe(tmp_path / "none.yaml")
-
-
 def test_speakers_held_out_are_in_no_mixture_of_the_training(corpora):
     everything = scan_corpora([corpora[0]], [])
     train_part, valid_part = split_corpora(everything, DataConfig(valid_speakers=1), seed=0)
@@ -466,32 +390,6 @@ def test_training_mixtures_never_come_again_and_validation_mixtures_always_do(tm
     assert numbers + list(sampler) == list(range(16))
     first, again = ([batch.mixture for batch in data.val_dataloader()] for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
-
-
-def test_folders_given_replace_the_recipes(tmp_path):
-    recipe = read_recipe(REPO / "recipes" / "smoke.yaml")
-    assert with_data(recipe, [tmp_path], None, None).data.speech == (tmp_path,)
-    assert with_data(recipe, None, None, None) == recipe
-
-
-def test_a_recipe_says_nothing_of_data_that_it_does_not_know(tmp_path):
-    recipe = read_recipe(REPO / "recipes" / "default.yaml")
-    other = with_data(recipe, [tmp_path], None, None)
-    assert (other.data.description, other.data.license) == ("not described", "not stated")
-    assert (other.model.name, other.model.limits) == ("unnamed", "not stated")
-    assert other.model.window_s == recipe.model.window_s
-    assert with_changes(other, ["model.name=mine"]).model.name == "mine"
-    kept = with_changes(recipe, ["data.speech=[some, other]"]).data
-    assert (kept.speech, kept.description) == ((Path.cwd() / "some", Path.cwd() / "other"), recipe.data.description)
-
-
-def test_the_cosine_rises_and_falls():
-    schedule = CosineSchedule(warmup=0.1)
-    factors = [schedule.factor_at(Moment(step / 100)) for step in range(101)]
-    assert factors[10] == pytest.approx(1)
-    assert factors[100] == pytest.approx(0.01)
-    assert factors[:11] == sorted(factors[:11])
-    assert factors[10:] == sorted(factors[10:], reverse=True)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept with glibc only")
