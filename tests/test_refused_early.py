@@ -69,6 +69,7 @@ RECIPES = [
     ("network: {front_end: {window: 33}}", "", "window must be a multiple of hop"),
     ("network: {block: {kind: attention, depth: 3}}", "", "network.block.attention.depth is not a key"),
     ("network: {design: {scales: [{simo: [{kind: mamba}]}]}}", "", "there is no kind 'mamba'"),
+    ("network: {channels: 36, block: {kind: attention, heads: 4}}", "", "36 channels do not suit a block of kind"),
     ("training: {loss: {kind: l2}}", "", "training.loss: there is no kind 'l2'; expected 'snr', 'si_sdr'"),
     ("training: {optimizer: {kind: muon, momentum: 2}}", "", "training.optimizer.muon.momentum: Input should be"),
     ("training: {schedule: sawtooth}", "", "training.schedule: there is no kind 'sawtooth'"),

@@ -116,6 +116,17 @@ class NetworkConfig:
         rest = {key: value for key, value in block.items() if key != "channels"}
         return {**values, "channels": block["channels"], "block": rest}
 
+    @model_validator(mode="after")
+    def _channels_suit_blocks(self) -> "NetworkConfig":
+        scales = self.design.scales if isinstance(self.design, MultiScaleDesign) else ()
+        for block in (self.block, *(block for scale in scales for block in (*scale.simo, *scale.siso))):
+            if self.channels % block.multiple:
+                raise ValueError(
+                    f"{self.channels} channels do not suit a block of kind {block.kind}; "
+                    f"expected a multiple of {block.multiple}"
+                )
+        return self
+
     def build(self) -> "SeparationNetwork":
         """With weights drawn at random."""
         from unbabble.networks.network import SeparationNetwork

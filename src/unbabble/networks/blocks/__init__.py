@@ -28,6 +28,15 @@ class Block(Protocol):
 
 
 class MakesBlock(Protocol):
-    """What designs know of a block's description."""
+    """What networks know of a block's description.
+
+    Attributes
+    ----------
+    multiple
+        Of which the channels are to be one.
+    """
+
+    @property
+    def multiple(self) -> int: ...
 
     def build(self, channels: int) -> "nn.Module": ...

@@ -16,9 +16,11 @@ class AttentionConfig:
     heads: Positive = 4
     hidden: Positive = 128  # channels inside the feed-forward layers
 
+    @property
+    def multiple(self) -> int:
+        return 2 * self.heads
+
     def build(self, channels: int) -> "AttentionBlock":
         from unbabble.networks.blocks.attention.block import AttentionBlock
 
-        if channels % (2 * self.heads):
-            raise ValueError(f"{channels} channels cannot be shared out evenly to {self.heads} attention heads")
         return AttentionBlock(channels, self.heads, self.hidden)
