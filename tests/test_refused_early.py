@@ -42,6 +42,8 @@ COMMANDS = [
     ("simulate --speech {0} --recipe {0}/wrong.yaml --count 1 --out {0}/out", 1, "wrong is not a key"),
     ("evaluate no {0} --out {0}/out", 1, "no: no such model"),
     ("evaluate default {0}/no --out {0}/out", 1, "no: no such folder"),
+    ("evaluate default {0} --out {0}/out --metrics loudness", 2, "no metric called 'loudness'"),
+    ("evaluate default {0} --out {0}/out --bins 2", 2, "edges of overlap bins lie between 0 and 1"),
     ("train {0}/no.yaml --out {0}/out", 1, "no.yaml: no such recipe file"),
     ("train {0}/empty.yaml --out {0}/out", 1, "no source given"),
     ("train {0}/empty.yaml seed=1 --out {0}/out", 1, "no source given"),

@@ -278,17 +278,17 @@ def evaluate(
     """
     with _extra("evaluate"):
         from unbabble.evaluation.bins import overlap_bins
+        from unbabble.evaluation.metrics import METRICS, installed
         from unbabble.inference.model_folder import open_model
         from unbabble.sets.read import read_set
 
+        chosen, edges = installed(metrics), overlap_bins(tuple(bins))
         open_model(model)
-        folder, edges = read_set(Path(mixtures), mixture=mixture), overlap_bins(tuple(bins))
+        folder = read_set(Path(mixtures), mixture=mixture)
 
         from unbabble.evaluation.evaluate import evaluate as evaluate_on
-        from unbabble.evaluation.metrics import METRICS, installed
         from unbabble.evaluation.report import write_report
 
-        chosen = installed(metrics)
         if metrics is None and len(chosen) < len(METRICS):
             missing = ", ".join(metric.label for name, metric in METRICS.items() if name not in chosen)
             progress.notice(f'left out: {missing}; for them pip install "unbabble[metrics]"')

@@ -1,6 +1,7 @@
 """Scores of the estimates of one mixture (torchmetrics, pystoi, pesq).
 
 No score is paid for silence: a talker without a track is scored as if the mixture were the track (``is_silent``).
+Names of metrics are known without PyTorch, which takes seconds to import.
 """
 
 import math
@@ -8,18 +9,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
-import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.audio import (
-    permutation_invariant_training,
-    scale_invariant_signal_distortion_ratio,
-    signal_distortion_ratio,
-)
 
 from unbabble.errors import ArgumentError, MissingExtra, ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Samples = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -52,6 +51,8 @@ def si_sdr(estimates: Samples, sources: Samples, sample_rate: int) -> Values:
 
 def sdr(estimates: Samples, sources: Samples, sample_rate: int) -> Values:
     """SDR of BSS Eval in dB, within +-LIMIT_DB: a filter of 512 taps is no distortion (Vincent et al., 2006)."""
+    from torchmetrics.functional.audio import signal_distortion_ratio
+
     found = np.asarray(signal_distortion_ratio(_tensor(estimates), _tensor(sources)), np.float64)
     rounded = np.isnan(found) & np.isfinite(estimates).all(axis=1)  # a perfect estimate, but for rounding
     return np.where(rounded, LIMIT_DB, found).clip(-LIMIT_DB, LIMIT_DB)
@@ -193,6 +194,8 @@ def is_silent(estimates: Samples, mixture: Samples) -> NDArray[np.bool_]:
 
 def in_best_order(estimates: Samples, sources: Samples) -> Samples:
     """The estimates in the order of the sources, by SI-SDR; both are (source, samples)."""
+    from torchmetrics.functional.audio import permutation_invariant_training
+
     _, order = permutation_invariant_training(
         _tensor(estimates)[None], _tensor(sources)[None], _si_sdr, eval_func="max"
     )
@@ -213,11 +216,15 @@ def _stoi(estimates: Samples, sources: Samples, sample_rate: int, extended: bool
     return np.array([value(estimate, source) for estimate, source in zip(estimates, sources, strict=True)])
 
 
-def _si_sdr(estimates: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+def _si_sdr(estimates: "Tensor", sources: "Tensor") -> "Tensor":
     """Signals (..., samples) -> dB (...)."""
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
     return scale_invariant_signal_distortion_ratio(estimates, sources, zero_mean=True).clip(-LIMIT_DB, LIMIT_DB)
 
 
-def _tensor(signals: Samples) -> torch.Tensor:
+def _tensor(signals: Samples) -> "Tensor":
     """In double precision, so that the scores of good estimates are not rounding."""
+    import torch
+
     return torch.from_numpy(np.asarray(signals, np.float64))
