@@ -18,6 +18,7 @@ CUT = [
     *("16.wav", "24.wav", "gsm.wav", "long.rf64", "long.w64", "16.flac", "16.aiff", "16.au", "16.caf", "alac.caf"),
     *("vorbis.ogg", "speech.opus", "speech.mp3", "speech.wma", "speech.tta"),
     *("aac.m4a", "video.mp4", "video.mov", "video.mkv", "video.webm", "video.avi", "raw.aac"),
+    *("speech.ac3", "speech.mp2"),
 ]
 
 
@@ -35,8 +36,15 @@ def told(path) -> str:
 def test_a_truncated_file_is_reported(tmp_path, name):
     path = write_format(tmp_path, name, np.random.default_rng(0).uniform(-0.3, 0.3, 96000).astype(np.float32), 48000)
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 6 // 10])
+    path.write_bytes(whole[: len(whole) * 6 // 10 + 1])  # within a frame
     assert "cut short" in told(path)
+
+
+def test_a_transport_stream_that_ends_within_a_frame_is_told(tmp_path):
+    path, noise = tmp_path / "cut.ts", np.random.default_rng(0).uniform(-0.3, 0.3, 96000).astype(np.float32)
+    encode(path, noise, 48000, "mp2", container="mpegts")
+    path.write_bytes(path.read_bytes()[: 188 * 155])
+    assert "of its last frame" in told(path)
 
 
 @pytest.mark.parametrize("name", ["16.flac", "vorbis.ogg", "speech.opus", "speech.mp3", "speech.tta", "video.mkv"])

@@ -5,7 +5,7 @@ import struct
 import av
 import numpy as np
 import pytest
-from audio_files import SIZE_FIELDS, STAND_INS, both, encode, encode_late, restate, wav, write_format
+from audio_files import RATES_HZ, SIZE_FIELDS, STAND_INS, both, encode, encode_late, restate, wav, write_format
 from conftest import tone
 
 from unbabble.audio import read_mono
@@ -135,7 +135,7 @@ TAILS = [
 
 
 @pytest.mark.parametrize("tail", TAILS, ids=range(len(TAILS)))
-@pytest.mark.parametrize("name", ["speech.mp3", "speech.mp2", "raw.aac"])
+@pytest.mark.parametrize("name", ["speech.mp3", "speech.mp2", "speech.ac3", "raw.aac"])
 def test_what_stands_behind_the_last_frame_is_no_damage(tmp_path, name, tail):
     path = write_format(tmp_path, name, tone(2.0, 48000), 48000)
     whole = both(path)
@@ -143,6 +143,16 @@ def test_what_stands_behind_the_last_frame_is_no_damage(tmp_path, name, tail):
     for result, expected in zip(both(path), whole, strict=True):
         assert len(result) == pytest.approx(len(expected), abs=1152)  # the padding may come, too
         np.testing.assert_array_equal(result[: len(expected)], expected[: len(result)])
+
+
+@pytest.mark.parametrize("name", ["video.ts", "speech.amr"])
+def test_zeros_behind_are_no_sound(tmp_path, name):
+    rate = RATES_HZ.get(name, 48000)
+    path = write_format(tmp_path, name, tone(2.0, rate), rate)
+    whole = both(path)
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    for result, expected in zip(both(path), whole, strict=True):
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_the_same_in_the_middle_is_damage(tmp_path):

@@ -38,6 +38,10 @@ SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", 
 NO_SOUND = re.compile(rb"(?:TAG|ID3|APETAGEX|LYRICSBEGIN).*|\0+", re.DOTALL)
 GATHERED = 1 << 13  # samples of all channels together, before they are passed on
 CHECKED = ("flac", "tta")  # codecs with checksums, which FFmpeg passes over unless it is told
+OF_ONE_SIZE = ("mp2", "mp2float", "mp3float", "ac3", "eac3")  # codecs whose frames often are, but for a few bytes
+PADDING = 4
+OF_PACKETS = ("flv", "mpeg", "mpegts")  # containers that state the size of each; in others the last may be any
+NEVER_ZEROS = ("amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb")  # codecs whose frames have a bit set
 SLACK_S = {"asf": 0.5, "flac": 0.0, "tta": 0.0}  # what encoders add or leave out at the ends; of the others:
 USUAL_SLACK_S = 0.1
 
@@ -119,18 +123,41 @@ def _samples(
 
 def _frames(container: Any, stream: Any, name: str) -> Iterator[av.AudioFrame]:
     """Frame by frame, but for what stands behind the last without being sound."""
-    behind = False
-    for packet in container.demux(stream):
+    codec, behind, usual, n_short, size = stream.codec_context.name, False, 0, 0, 0
+    of_one_size = codec in OF_ONE_SIZE and (container.format.name, codec) != ("mp3", "mp3float")  # these end anywhere
+    for packet in _packets(container, stream, name):
+        data = bytes(packet)
+        if of_one_size and data and not NO_SOUND.fullmatch(data):
+            size = len(data)
+            usual = usual or size
+            n_short += size < usual - PADDING
+            if NO_SOUND.fullmatch(data[usual:]):  # which no parser cuts off
+                packet = av.Packet(data[:usual])
         try:
-            frames = packet.decode()
+            frames = stream.codec_context.decode(packet)
         except InvalidDataError:
-            if not NO_SOUND.fullmatch(bytes(packet)):
+            if not NO_SOUND.fullmatch(data):
                 raise
-            behind = True
-            continue
+            frames, behind = [], True
+        if data and codec in NEVER_ZEROS and not any(data):
+            frames, behind = [], True
         if behind and frames:
             raise cut_short(name, "in its middle stands what is no sound")
         yield from frames
+    if n_short == 1 and size < usual - PADDING:
+        raise cut_short(name, f"of its last frame {size} of {usual} bytes are there")
+
+
+def _packets(container: Any, stream: Any, name: str) -> Iterator[Any]:
+    packets, of_packets = container.demux(stream), container.format.name in OF_PACKETS
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, BlockingIOError):  # the latter in a transport stream with something else behind it
+            return
+        if of_packets and packet.is_corrupt:
+            raise cut_short(name, "its container tells of a gap")
+        yield packet
 
 
 def _gathered(frames: Iterator[Samples]) -> Iterator[Samples]:
