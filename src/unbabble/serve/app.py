@@ -50,6 +50,7 @@ BINARY: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-
 
 Start = Annotated[float, Query(ge=0, allow_inf_nan=False, description="Seconds.")]
 End = Annotated[float, Query(gt=0, allow_inf_nan=False, description="Seconds.")]
+Seconds = Annotated[float | None, Form(gt=0, allow_inf_nan=False, description="As --window-s, --overlap-s.")]
 Columns = Annotated[int, Query(ge=1, le=MOST_COLUMNS)]
 
 
@@ -172,12 +173,8 @@ def _add_recordings(app: FastAPI, settings: Settings, models: Models, store: Sto
         channel: Annotated[str, Form(description="mix, or the number of one channel.")] = "mix",
         format: Annotated[str, Form(description="wav or flac.")] = "wav",
         bits: Annotated[int | None, Form(description="16, 24 or 32 (float) for wav, 24 for flac.")] = None,
-        window_s: Annotated[
-            float | None, Form(gt=0, allow_inf_nan=False, description="Seconds separated at once.")
-        ] = None,
-        overlap_s: Annotated[
-            float | None, Form(gt=0, allow_inf_nan=False, description="Seconds that windows share.")
-        ] = None,
+        window_s: Seconds = None,
+        overlap_s: Seconds = None,
     ) -> RecordingView:
         """Send a recording, which is separated as soon as it is its turn."""
         choices = {"speakers": speakers, "channel": channel, "format": format, "bits": bits}

@@ -13,7 +13,7 @@ from unbabble.base.output import whole_file, writing
 
 PEAKS_HZ = 100  # peaks a second that are kept
 BLOCK_S = 10
-FLOOR_DB, CEILING_DB = -95.0, -25.0  # power of a band that is shown as nothing, and as all there is
+FLOOR_DB, CEILING_DB = -78.0, -28.0  # power of a band that is shown as nothing, and as all there is
 WINDOW_S = 0.04
 FULL_SCALE = 32767
 

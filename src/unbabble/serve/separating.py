@@ -49,14 +49,11 @@ class Models:
         name = model or self.default
         if name not in self.places:
             raise ModelError(f"{name}: no such model; expected one of: {', '.join(self.places)}")
-        options = {
-            "model": name,
-            **{key: _plain(choices.get(key)) for key in CHOICES if choices.get(key) is not None},
-        }
+        chosen = {key: _plain(choices[key]) for key in CHOICES if choices.get(key) is not None}
+        options = {"model": name, **chosen}
         if options.get("channel") == "each":
-            raise Refused(
-                422, "channel 'each' gives several results; expected mix or a number; send it once for each"
-            )
+            reason = "channel 'each' gives several results"
+            raise Refused(422, f"{reason}; expected mix or a number; send the recording once for each")
         try:
             self.folders[name].n_tracks(_options(options, "", 1.0).n_sources)
         except ValueError as error:
