@@ -152,8 +152,7 @@ def _add_recordings(app: FastAPI, settings: Settings, models: Models, store: Sto
 
     def view(recording: Recording, whole: bool) -> RecordingView:
         result = store.result(recording.id) if recording.state == "done" else None
-        shown = recording_view(recording, queue.progress(recording), result, limits.keep_hours)
-        return shown if whole else shown.model_copy(update={"activity": []})
+        return recording_view(recording, queue.progress(recording), result, limits.keep_hours, whole)
 
     @app.get("/api/recordings")
     def list_recordings() -> list[RecordingView]:
@@ -257,12 +256,13 @@ def _add_results(app: FastAPI, store: Store) -> None:
         result = store.result(id)
         paths = list(result.lanes.values())
         size = result.summary["n_samples"] * lanes.frame_bytes(paths)
-        start, stop = _range(request.headers.get("range"), size)
+        part = _range(request.headers.get("range"), size)
+        start, stop = part or (0, size)
         headers = {"Accept-Ranges": "bytes", "Content-Length": str(stop - start)}
-        if partial := (start, stop) != (0, size):
+        if part:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         content = lanes.read_bytes(paths, start, stop)
-        return StreamingResponse(content, 206 if partial else 200, headers, "application/octet-stream")
+        return StreamingResponse(content, 206 if part else 200, headers, "application/octet-stream")
 
     @app.get("/api/recordings/{id}/peaks", response_class=Response, responses=BINARY)
     def peaks(id: str, start_s: Start, end_s: End, columns: Columns) -> Response:
@@ -305,11 +305,11 @@ def _check_span(start_s: float, end_s: float) -> None:
         raise Refused(422, f"end_s {end_s:g} is not after start_s {start_s:g}")
 
 
-def _range(header: str | None, size: int) -> tuple[int, int]:
-    """The bytes [start, stop) that are asked for; all where no range is, or one that is not understood."""
+def _range(header: str | None, size: int) -> tuple[int, int] | None:
+    """The bytes [start, stop) that are asked for; None where no range is, or one that is not understood."""
     match = RANGE.fullmatch(header.strip()) if header else None
     if match is None or match.groups() == ("", ""):
-        return 0, size
+        return None
     first, last = match.groups()
     start = int(first) if first else max(0, size - int(last))
     stop = min(size, int(last) + 1) if first and last else size

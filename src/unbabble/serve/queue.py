@@ -136,13 +136,13 @@ class Queue:
                     reason = "its process was killed, probably for want of memory; try again later"
                     self._note(id_, Outcome(f"{recording.name}: {reason}"))
             raise
-        except UnbabbleError as error:
+        except (UnbabbleError, OSError) as error:
             outcome = Outcome(str(error))
         self._note(id_, outcome)
 
     def _note(self, id_: str, outcome: Outcome) -> None:
         state = "done" if outcome.error is None else "failed"
-        with suppress(Refused):  # it was deleted meanwhile
+        with suppress(UnbabbleError):  # it was deleted meanwhile, or the disk is full, which the next start will find
             self._store.update(id_, state=state, error=outcome.error, notices=outcome.notices)
 
     def _task(self, recording: Recording) -> Task:

@@ -4,6 +4,7 @@ A page of another site can make a browser send requests here, and a name of its 
 rebinding); both are told by what browsers say of a request, and neither can know the token.
 """
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -24,7 +25,9 @@ from unbabble.serve.store import Store
 COOKIE, COOKIE_DAYS = "unbabble", 30
 UPLOADS = ("POST", "/api/recordings")
 OPEN = ("/", "/login", "/healthz", "/favicon.ico")  # without the token; "/" asks for it
+ASSETS = "/assets/"
 PAGES = ("/", "/docs")  # to which other sites may link
+IDLE_S = 60.0  # in which nothing of a request comes
 FORM_BYTES = 64_000  # of a request that is no upload, and of an upload beside its file
 
 HEADERS = {
@@ -84,7 +87,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("Cache-Control", "no-cache" if scope["path"].startswith(ASSETS) else "no-store")
             await send(message)
 
         try:
@@ -114,7 +117,7 @@ class Guard:
         is_link = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate" and path in PAGES
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not is_link:
             raise Refused(403, "requests from pages of other sites are refused")
-        if path not in OPEN and not path.startswith("/assets/") and not self._token.known_to(headers):
+        if path not in OPEN and not path.startswith(ASSETS) and not self._token.known_to(headers):
             raise Refused(401, "give the server's token, as Authorization: Bearer TOKEN")
 
     def _is_ours(self, host: str) -> bool:
@@ -137,13 +140,19 @@ class Guard:
         return int(stated)
 
     def _bounded(self, receive: Receive, most: int) -> Receive:
-        """Count what comes, which may be more than was stated."""
-        n_bytes = 0
+        """Count what comes, which may be more than was stated, or nothing for too long."""
+        n_bytes, is_whole = 0, False
 
         async def counted() -> Message:
-            nonlocal n_bytes
-            message = await receive()
+            nonlocal n_bytes, is_whole
+            if is_whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), IDLE_S)
+            except asyncio.TimeoutError:
+                raise Refused(408, f"nothing came for {IDLE_S:g} s; send it again") from None
             n_bytes += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if n_bytes > most:
                 raise self._too_large()
             return message

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -48,16 +47,11 @@ class Recording:
 
 @dataclass(frozen=True)
 class Result:
-    """What was made of a recording, on disk."""
+    """What was made of a recording, on disk. summary: what the separator says of it."""
 
     recording: Recording
     folder: Path
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """What the separator says."""
-        content: dict[str, Any] = from_json((self.folder / RESULT / SIDECAR).read_text(encoding="utf-8"))
-        return content
+    summary: dict[str, Any]
 
     @property
     def tracks(self) -> dict[str, Path]:
@@ -87,6 +81,7 @@ class Store:
         self._limits, self._lock = limits, threading.RLock()
         self._uploads: list[int] = []
         self._known: dict[str, Recording] = {}
+        self._summaries: dict[str, dict[str, Any]] = {}  # which pages ask for again and again
         self.uploads = folder / "uploads"
         self._folder = folder / "recordings"
         with writing(folder):
@@ -128,7 +123,10 @@ class Store:
         recording = self.get(id_)
         if recording.state != "done":
             raise Refused(409, recording.error or f"{recording.name}: not separated yet; ask again later")
-        return Result(recording, self.folder(id_))
+        if id_ not in self._summaries:
+            text = (self.folder(id_) / RESULT / SIDECAR).read_text(encoding="utf-8")
+            self._summaries[id_] = from_json(text)
+        return Result(recording, self.folder(id_), self._summaries[id_])
 
     @contextmanager
     def upload(self, n_bytes: int) -> Iterator[None]:
@@ -161,9 +159,8 @@ class Store:
     def update(self, id_: str, **changes: Any) -> Recording:
         """Change what is kept of a recording. Raises Refused where it is gone, OutputError."""
         with self._lock:
-            recording = replace(self.get(id_), **changes)
+            recording = self._known[id_] = replace(self.get(id_), **changes)
             _write(self.folder(id_), recording)
-            self._known[id_] = recording
         return recording
 
     def remove(self, id_: str) -> None:
@@ -171,11 +168,12 @@ class Store:
         with self._lock:
             folder = self.folder(id_)
             del self._known[id_]
+            self._summaries.pop(id_, None)
         shutil.rmtree(folder, ignore_errors=True)
 
     def begin(self, id_: str) -> Recording:
         """Note that a recording is being separated; what an interrupted server left of it goes."""
-        shutil.rmtree(self.folder(id_) / RESULT, ignore_errors=True)
+        remove_results(self.folder(id_))
         return self.update(id_, state="running", starts=self.get(id_).starts + 1)
 
     def unfinished(self) -> list[Recording]:
@@ -207,6 +205,15 @@ class Store:
         """What may still be written."""
         with self._lock:
             return max(0, self._limits.disk_bytes - self.used_bytes() - sum(self._uploads))
+
+
+def remove_results(folder: Path) -> None:
+    """Leave of a recording's folder what was there before it was separated."""
+    for path in folder.iterdir():
+        if path.name == RESULT:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name.startswith((MIXTURE, PEAKS)):
+            path.unlink(missing_ok=True)
 
 
 def folder_bytes(folder: Path) -> int:

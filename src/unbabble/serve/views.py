@@ -80,7 +80,7 @@ class HealthView(BaseModel):
 
 
 def recording_view(
-    recording: Recording, progress: Progress, result: Result | None, keep_hours: float
+    recording: Recording, progress: Progress, result: Result | None, keep_hours: float, with_activity: bool
 ) -> RecordingView:
     view = RecordingView(
         id=recording.id,
@@ -95,26 +95,27 @@ def recording_view(
         error=recording.error,
         notices=list(recording.notices),
     )
-    return view if result is None else view.model_copy(update=_made(result))
+    return view if result is None else view.model_copy(update=_made(result, with_activity))
 
 
-def _made(result: Result) -> dict[str, Any]:
+def _made(result: Result, with_activity: bool) -> dict[str, Any]:
     summary = result.summary
-    activity = [TurnView(track=turn.pop("speaker"), **turn) for turn in (dict(turn) for turn in summary["turns"])]
+    talks_s = dict.fromkeys(result.tracks, 0.0)
+    for turn in summary["turns"]:
+        talks_s[turn["speaker"]] += turn["end_s"] - turn["start_s"]
     tracks = [
         TrackView(
-            id=speaker,
-            name=result.recording.names.get(speaker, f"Talker {number}"),
-            url=f"/api/recordings/{result.recording.id}/tracks/{path.name}",
+            id=entry["speaker"],
+            name=result.recording.names.get(entry["speaker"], f"Talker {number}"),
+            url=f"/api/recordings/{result.recording.id}/tracks/{entry['file']}",
             peak_db=entry["peak_db"],
-            talks_s=round(sum(turn.end_s - turn.start_s for turn in activity if turn.track == speaker), 3),
+            talks_s=round(talks_s[entry["speaker"]], 3),
         )
-        for number, (entry, (speaker, path)) in enumerate(
-            zip(summary["tracks"], result.tracks.items(), strict=True), start=1
-        )
+        for number, entry in enumerate(summary["tracks"], start=1)
     ]
     facts = {name: summary[name] for name in ("duration_s", "sample_rate", "n_samples", "talkers_heard")}
-    return {**facts, "tracks": tracks, "activity": activity}
+    turns = summary["turns"] if with_activity else ()
+    return {**facts, "tracks": tracks, "activity": [TurnView(track=turn["speaker"], **turn) for turn in turns]}
 
 
 def server_view(models: Models, limits: Limits, version: str) -> ServerView:

@@ -16,7 +16,7 @@ from unbabble.base.reading import from_json
 from unbabble.errors import OutputError, UnbabbleError
 from unbabble.serve.lanes import write_mixture, write_peaks
 from unbabble.serve.separating import Outcome, SeparatorOf, separate_file
-from unbabble.serve.store import MIXTURE, PEAKS, RESULT, SOURCE, folder_bytes
+from unbabble.serve.store import MIXTURE, PEAKS, RESULT, SOURCE, folder_bytes, remove_results
 
 LOOKS_S = 0.5  # between two looks at the disk, and two words about the progress
 SEPARATED = 0.95  # of the work, when the tracks are there
@@ -92,11 +92,14 @@ def _end_with_server() -> None:
 def _separated(task: Task, separator_of: SeparatorOf, tell: Callable[[float], None]) -> Outcome:
     """All that there is to do for a recording; errors are told without the server's names for it."""
     try:
-        return _separate(task, separator_of, tell)
+        outcome = _separate(task, separator_of, tell)
     except UnbabbleError as error:
-        return Outcome(" ".join(str(error).replace(task.folder, task.name).split()))
+        outcome = Outcome(" ".join(str(error).replace(task.folder, task.name).split()))
     except Exception as error:  # a defect of ours must not cost the others
-        return Outcome(f"{task.name}: unexpected {type(error).__name__}: {error}; please report it")
+        outcome = Outcome(f"{task.name}: unexpected {type(error).__name__}: {error}; please report it")
+    if outcome.error is not None:
+        remove_results(Path(task.folder))
+    return outcome
 
 
 def _separate(task: Task, separator_of: SeparatorOf, tell: Callable[[float], None]) -> Outcome:

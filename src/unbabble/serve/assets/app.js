@@ -170,7 +170,7 @@ fillChoices(server);
 current.intake = new Intake(server, (recording) => {
   if (!recording) return render();
   current.recordings.unshift(recording);
-  if (!current.player) location.hash = `#/${recording.id}`;
+  if (location.hash.length < 3) location.hash = `#/${recording.id}`;
   refresh();
 });
 makeRecorder(current.intake, say);

@@ -1,7 +1,7 @@
 // What is dropped, chosen or recorded is sent.
 
 import { send } from "/assets/api.js";
-import { bytes, clock, percent } from "/assets/words.js";
+import { bytes, clock, percent, roughly } from "/assets/words.js";
 
 const AT_ONCE = 3;
 const element = (id) => document.getElementById(id);
@@ -49,6 +49,7 @@ export class Intake {
 
   async #send(upload) {
     this.#active++;
+    upload.began = Date.now();
     try {
       const choices = Object.fromEntries(new FormData(element("intake")));
       [choices.format, choices.bits] = choices.format.split("/");
@@ -85,7 +86,9 @@ export class Intake {
 export function uploadState(upload) {
   if (upload.error) return upload.error;
   if (upload.full) return "The server's queue is full; trying again";
-  return upload.sent === null ? "Waiting" : `Sending ${percent(upload.sent)}`;
+  if (upload.sent === null) return "Waiting";
+  const left = ((Date.now() - upload.began) * (1 - upload.sent)) / upload.sent / 1000;
+  return `Sending ${percent(upload.sent)}${upload.sent && left > 1 ? `, ${roughly(left)} left` : ""}`;
 }
 
 /** The button that records from the microphone until it is pressed again. */
