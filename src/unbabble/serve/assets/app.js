@@ -160,6 +160,9 @@ function listenToKeys() {
     if (event.ctrlKey || event.metaKey || event.altKey || typed || own || slides) return;
     if (current.player?.key(event)) event.preventDefault();
   });
+  addEventListener("click", (event) => { // so that the space bar plays after a click, too
+    if (event.detail) event.target.closest?.("button")?.blur();
+  });
 }
 
 chooseTheme();
