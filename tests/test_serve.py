@@ -230,7 +230,7 @@ def test_what_was_begun_too_often_is_reported(tmp_path, talk):
 
 def workers(server: Server) -> list[int]:
     """Processes that separate, of a server."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
     return [int(pid) for pid, ppid, args in rows if int(ppid) == server.process.pid and "spawn_main" in args]
 

@@ -8,12 +8,12 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -27,6 +27,7 @@ UPLOADS = ("POST", "/api/recordings")
 OPEN = ("/", "/login", "/healthz", "/favicon.ico")  # without the token; "/" asks for it
 ASSETS = "/assets/"
 PAGES = ("/", "/docs")  # to which other sites may link
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:@/\[\]]+)(?::\d*)?")  # a name or an address, and a port
 IDLE_S = 60.0  # in which nothing of a request comes
 FORM_BYTES = 64_000  # of a request that is no upload, and of an upload beside its file
 
@@ -122,10 +123,11 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         """Names must be known; numeric addresses cannot be made to lead elsewhere."""
+        match = HOST.fullmatch(host.lower())
+        name = match[1].strip("[]") if match else ""
+        if name in self._names:
+            return True
         try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in self._names:
-                return True
             ipaddress.ip_address(name)
         except ValueError:
             return False
