@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -157,7 +157,11 @@ def _add_recordings(app: FastAPI, settings: Settings, models: Models, store: Sto
     @app.get("/api/recordings")
     def list_recordings() -> list[RecordingView]:
         """All recordings, the newest first, without their activity."""
-        return [view(recording, whole=False) for recording in store.all()]
+        views = []
+        for recording in store.all():
+            with suppress(Refused, FileNotFoundError):  # it was deleted meanwhile
+                views.append(view(recording, whole=False))
+        return views
 
     @app.post(
         "/api/recordings",

@@ -5,7 +5,7 @@ import { colour, columnsOf, drawAxis, drawSpectrogram, drawWave } from "/assets/
 import { Engine } from "/assets/engine.js";
 import { clock, many, roughly } from "/assets/words.js";
 
-const COLOURS = 10, SHORTEST_S = 1, SPECTRUM_ROWS = 96, STEP_S = 5;
+const COLOURS = 10, CROWDED = 6, SHORTEST_S = 1, SPECTRUM_ROWS = 96, STEP_S = 5;
 const $ = (root, selector) => root.querySelector(selector);
 
 export class Player {
@@ -58,6 +58,7 @@ export class Player {
     $(root, ".labels").href = `${base}/activity.txt`;
     $(root, ".whole").textContent = `/ ${clock(recording.duration_s)}`;
     $(root, ".axis").setAttribute("aria-valuemax", recording.duration_s.toFixed(1));
+    $(root, ".lanes").classList.toggle("dense", this.#lanes.length > CROWDED);
     $(root, ".lanes").append(...this.#lanes.map((lane) => this.#makeLane(lane)));
   }
 
