@@ -1,5 +1,6 @@
 """The page of ``unbabble serve`` in a real browser: Chromium, as Debian packages it, driven by Playwright."""
 
+import base64
 import io
 import re
 import shutil
@@ -71,11 +72,14 @@ def page(browser, server):
 
 def drop(page, *files: Path) -> None:
     """Drop files where they are expected, as a person does: the browser's own event with the browser's own files."""
-    contents = [(path.name, list(path.read_bytes())) for path in files]
+    contents = [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in files]
     transfer = page.evaluate_handle(
         """(files) => {
             const transfer = new DataTransfer();
-            for (const [name, bytes] of files) transfer.items.add(new File([new Uint8Array(bytes)], name));
+            for (const [name, content] of files) {
+                const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+                transfer.items.add(new File([bytes], name));
+            }
             return transfer;
         }""",
         contents,
@@ -92,6 +96,12 @@ def row(page, name: str):
 def wait_for_gains(page, *expected: float) -> None:
     near = f"(gain, lane) => Math.abs(gain - {list(expected)}[lane]) < 0.001"
     page.wait_for_function(STATE.format(f"current.player.engine.gains.every({near})"))
+
+
+@pytest.fixture(scope="module")
+def view(server, talk) -> dict:
+    """A recording that is separated."""
+    return server.separated(talk.read_bytes(), "talk.wav")
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +136,7 @@ def test_from_a_drop_to_what_the_command_line_gives(page, talk, by_hand):
     assert page.locator("#stage b, #stage .lane i:not(.dot), #recordings b").count() == 0
 
 
-def test_playing_muting_and_soloing(page, server, talk):
-    view = server.separated(talk.read_bytes(), talk.name)
+def test_playing_muting_and_soloing(page, server, view):
     page.goto(f"/#/{view['id']}")
     expect(page.locator(".lane")).to_have_count(3)
     now = page.locator(".now")
@@ -156,9 +165,8 @@ def test_playing_muting_and_soloing(page, server, talk):
     expect(page.get_by_role("slider", name="Position")).to_have_attribute("aria-valuetext", "0:00.0 of 0:03.0")
 
 
-def test_a_muted_lane_is_silent_and_all_are_in_step(page, server, talk):
+def test_a_muted_lane_is_silent_and_all_are_in_step(page, server, view):
     """The page's own mixer and samples, in an OfflineAudioContext: what is heard is the sum of lanes by gain."""
-    view = server.separated(talk.read_bytes(), talk.name)
     tracks = [np.frombuffer(server.get(track["url"]).body[-4 * 3 * RATE :], "<f4") for track in view["tracks"]]
     heard = page.evaluate(
         """async ([id, rate, length]) => {
@@ -190,8 +198,7 @@ def test_a_muted_lane_is_silent_and_all_are_in_step(page, server, talk):
     assert np.abs(both).max() > 0.1
 
 
-def test_zoom_spectrogram_and_colours(page, server, talk):
-    view = server.separated(talk.read_bytes(), talk.name)
+def test_zoom_spectrogram_and_colours(page, server, view):
     page.goto(f"/#/{view['id']}")
     expect(page.locator(".lane")).to_have_count(3)
     painted = """(canvas) => new Set(
@@ -260,7 +267,7 @@ def test_two_at_once_a_reload_and_a_crash_in_the_middle(browser, tmp_path):
     example, _ = soundfile.read(REPO / "examples" / "two-talkers.flac")
     files = [tmp_path / "first.wav", tmp_path / "second.wav"]
     for file in files:
-        soundfile.write(file, np.resize(example, 60 * RATE), RATE)
+        soundfile.write(file, np.resize(example, 30 * RATE), RATE)
     server = Server(tmp_path / "data")
     page = browser.new_page(base_url=server.url)
     page.goto("/")
@@ -274,7 +281,7 @@ def test_two_at_once_a_reload_and_a_crash_in_the_middle(browser, tmp_path):
     again = Server(tmp_path / "data", "--port", server.port)
     try:
         for file in files:
-            expect(row(page, file.name)).to_contain_text("2 talkers · 1:00")
+            expect(row(page, file.name)).to_contain_text("2 talkers · 0:30")
     finally:
         page.close()
         again.stop()

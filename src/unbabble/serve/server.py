@@ -1,7 +1,9 @@
 """Binds an address and serves until it is stopped."""
 
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -30,9 +32,10 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str], None]
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
         )
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # which uvicorn raises again when all is closed
         query = f"?token={settings.token}" if settings.token else ""
         ready(f"http://{_shown(host)}:{listening.getsockname()[1]}/{query}")
-        with suppress(KeyboardInterrupt):  # which uvicorn raises again when all is closed
+        with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listening])
 
 

@@ -16,7 +16,7 @@ export async function change(path, method, body) {
   return answer.status === 204 ? null : answer.json();
 }
 
-const RETRY_MS = 3000; // a queue that is full
+const RETRY_MS = 1000; // a queue that is full
 
 /** Send a file; `told` hears which part of it is sent, or null while the server has no room. Gives the recording. */
 export async function send(file, choices, told) {

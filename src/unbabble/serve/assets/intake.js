@@ -15,10 +15,12 @@ export class Intake {
     this.uploads = [];
     element("limits").textContent =
       `Audio or video, up to ${bytes(limits.max_mb * 1e6)} and ${limits.max_hours} h`;
-    element("files").onchange = (event) => {
-      this.add([...event.target.files]);
-      event.target.value = "";
+    const files = element("files");
+    files.onchange = () => {
+      this.add([...files.files]);
+      files.value = "";
     };
+    if (files.files.length) files.onchange(); // chosen while the page was loaded
     this.#listenForDrops();
     addEventListener("beforeunload", (event) => {
       if (this.uploads.some((upload) => !upload.error)) event.preventDefault();
