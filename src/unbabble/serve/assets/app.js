@@ -176,5 +176,6 @@ current.intake = new Intake(server, (recording) => {
   if (location.hash.length < 3) location.hash = `#/${recording.id}`;
   refresh();
 });
+current.intake.listen();
 makeRecorder(current.intake, say);
 await refresh();

@@ -15,12 +15,16 @@ export class Intake {
     this.uploads = [];
     element("limits").textContent =
       `Audio or video, up to ${bytes(limits.max_mb * 1e6)} and ${limits.max_hours} h`;
+  }
+
+  /** Take what is chosen or dropped from now on, and what was chosen while the page was loaded. */
+  listen() {
     const files = element("files");
     files.onchange = () => {
       this.add([...files.files]);
       files.value = "";
     };
-    if (files.files.length) files.onchange(); // chosen while the page was loaded
+    if (files.files.length) files.onchange();
     this.#listenForDrops();
     addEventListener("beforeunload", (event) => {
       if (this.uploads.some((upload) => !upload.error)) event.preventDefault();
