@@ -130,6 +130,7 @@ def test_what_is_wrong_with_a_file_is_told_as_by_the_command_line(server, conten
         ({"model": "/etc"}, "/etc: no such model; expected one of: default"),
         ({"speakers": "7"}, "gives 2 tracks, or 1, not 7"),
         ({"speakers": "no"}, "speakers 'no' is not auto or a number from 1"),
+        ({"speakers": "9" * 5000}, "is not auto or a number from 1"),
         ({"channel": "each"}, "send the recording once for each"),
         ({"format": "mp3"}, "format 'mp3' is not one of wav, flac"),
         ({"bits": "17"}, "wav has 32 or 24 or 16 bits, not 17"),

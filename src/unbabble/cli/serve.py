@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from unbabble.base.extra import extra
 from unbabble.cli.screen import Screen
+from unbabble.errors import MissingExtra
 
 LOCAL = "127.0.0.1"
 SHORTEST_TOKEN = 12  # characters
@@ -58,10 +58,11 @@ def serve(
         raise typer.BadParameter("--token and --no-auth do not go together")
     if token is not None and token != "auto" and (len(token) < SHORTEST_TOKEN or not token.isalnum()):
         raise typer.BadParameter(f"a token has at least {SHORTEST_TOKEN} letters and digits; auto makes one up")
-    with extra("serve", "web"):
+    try:
         from unbabble.serve.server import serve as serve_at
         from unbabble.serve.settings import Limits, Settings, data_folder
-
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"unbabble serve ({error.name})", "web") from error
     settings = Settings(
         data=(data or data_folder()).absolute(),
         models=tuple(model or ["default"]),

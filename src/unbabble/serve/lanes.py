@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from unbabble.audio import Downmix, TrackWriter, open_recording
+from unbabble.audio import Downmix, TrackFormat, TrackWriter, open_recording
 from unbabble.base.output import whole_file, writing
 
 PEAKS_HZ = 100  # peaks a second that are kept
@@ -27,7 +27,7 @@ def write_mixture(source: Path, path: Path, channel: int | None, max_hours: floa
     with (
         whole_file(path) as place,
         open_recording(source, max_hours) as recording,
-        TrackWriter([place], recording.sample_rate, "wav16") as writer,
+        TrackWriter([place], recording.sample_rate, TrackFormat("wav", 16)) as writer,
     ):
         for block in recording.blocks:
             writer.write(downmix.push(block))

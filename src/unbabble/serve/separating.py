@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbabble.errors import ModelError
-from unbabble.files.finding import find_jobs
-from unbabble.files.naming import safe, track_of
+from unbabble.errors import ArgumentError, ModelError
+from unbabble.files import Options, find_jobs
 from unbabble.files.one import separate_one
-from unbabble.files.options import Options
+from unbabble.files.results import safe, track_of
 from unbabble.inference.model_folder import ModelFolder, open_model
 from unbabble.inference.separator import Separator
-from unbabble.serve.settings import Refused
 
 __all__ = ["Models", "Outcome", "SeparatorOf", "safe", "separate_file", "title_of"]
 
 SIDECAR, RTTM = "separation.json", "separation.rttm"
+MOST_DIGITS = 4  # of a number that can be anything but wrong
 CHOICES = ("speakers", "channel", "format", "bits", "window_s", "overlap_s")
 
 
@@ -45,7 +44,7 @@ class Models:
         return next(iter(self.places))
 
     def options(self, model: str | None, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """What was chosen, as it is kept. Raises ModelError, Refused where it cannot be."""
+        """What was chosen, as it is kept. Raises ModelError, ArgumentError where it cannot be."""
         name = model or self.default
         if name not in self.places:
             raise ModelError(f"{name}: no such model; expected one of: {', '.join(self.places)}")
@@ -53,11 +52,8 @@ class Models:
         options = {"model": name, **chosen}
         if options.get("channel") == "each":
             reason = "channel 'each' gives several results"
-            raise Refused(422, f"{reason}; expected mix or a number; send the recording once for each")
-        try:
-            self.folders[name].n_tracks(_options(options, "", 1.0).n_sources)
-        except ValueError as error:
-            raise Refused(422, str(error)) from None
+            raise ArgumentError(f"{reason}; expected mix or a number; send the recording once for each")
+        self.folders[name].n_tracks(_options(options, "", 1.0).n_sources)
         return options
 
     def place(self, options: Mapping[str, Any]) -> str:
@@ -69,7 +65,7 @@ class Models:
 
 def _plain(value: Any) -> Any:
     """A form's texts that are whole numbers, as numbers."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= MOST_DIGITS else value
 
 
 def _options(choices: Mapping[str, Any], diarizer: str, max_hours: float, model: str | None = None) -> Options:
@@ -114,7 +110,7 @@ def separate_file(
     (job,) = find_jobs([source], out, options)
     try:
         separator = separator_of(options)
-    except ValueError as error:
+    except ArgumentError as error:
         return Outcome(f"{name}: {error}")
     outcome = separate_one(job, separator, options, progress)
 
