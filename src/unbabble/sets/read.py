@@ -1,4 +1,4 @@
-"""Mixtures that lie on disk with their truths: LibriMix, WSJ0-mix, WHAM!, WHAMR! and unbabble's own sets."""
+"""Mixtures that lie on disk with their truths: LibriMix, WSJ0-mix, WHAM!, WHAMR!, LibriCSS, unbabble's own sets."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +13,7 @@ import numpy as np
 from unbabble.audio import Samples, open_recording, to_mono
 from unbabble.base.reading import from_json
 from unbabble.errors import AudioError, CorpusError
+from unbabble.sets import libricss
 
 MANIFEST = "manifest.jsonl"
 SUFFIXES = (".wav", ".flac")
@@ -24,6 +25,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "wham": OF_TALKERS_AND_NOISE,
     "whamr": tuple(f"{mixture}_{room}" for room in ("reverb", "anechoic") for mixture in OF_TALKERS_AND_NOISE),
     "wsj0-mix": ("mix",),
+    "libricss": (libricss.SESSIONS,),
 }
 NOISY = ("mix_both", "mix_single")  # begin the names of folders of mixtures with noise
 ONE_TALKER = "mix_single"
@@ -37,7 +39,7 @@ class MixtureFiles:
     """The files of one mixture, and what the set says about it.
 
     noise: None where the mixture holds none, or the set does not keep it by itself. None and empty: not said.
-    genders: "f" or "m" for each of the speakers.
+    genders: "f" or "m" for each of the speakers. excerpt: what of the files it is, where that is not all of them.
     """
 
     id: str
@@ -49,6 +51,7 @@ class MixtureFiles:
     noise_snr_db: float | None = None
     speakers: tuple[str, ...] = ()
     genders: tuple[str, ...] = ()
+    excerpt: libricss.Excerpt | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class MixtureSet:
         Raises AudioError where a file cannot be read, CorpusError where sample rates or lengths differ.
         """
         item = self.items[index]
+        if item.excerpt is not None:
+            return item.excerpt.read()
         mixture = self._read(item.mixture)
         sources = [self._read(path) for path in item.sources]
         for path, source in zip(item.sources, sources, strict=True):
@@ -110,12 +115,14 @@ def read_set(
     where no mixture can be read.
     """
     name = _layout_of(folder, layout)
-    if name != "unbabble":
+    if name == "libricss":
+        found = _of_libricss(folder)
+    elif name != "unbabble":
         found = _of_folders(folder, LAYOUTS[name], mixture, sources)
-    elif mixture or sources:
-        raise CorpusError(f"{folder}: holds one kind of mixtures and sources; leave {mixture or sources} out")
     else:
         found = _of_manifest(folder / MANIFEST)
+    if name in ("libricss", "unbabble") and (mixture or sources):
+        raise CorpusError(f"{folder}: holds one kind of mixtures and sources; leave {mixture or sources} out")
     items = tuple(sorted(found, key=lambda item: item.id))
     if not items:
         raise CorpusError(f"{folder}: no mixtures in this set ({name}); expected at least one; make or copy it again")
@@ -153,7 +160,7 @@ def _layout_of(folder: Path, layout: str) -> str:
 
 
 def _present(folder: Path, names: Iterable[str]) -> list[str]:
-    return [name for name in names if (folder / name).exists()]
+    return [name for name in names if any(folder.glob(name))]
 
 
 def _subsets_below(folder: Path, layouts: dict[str, tuple[str, ...]]) -> list[str]:
@@ -191,6 +198,19 @@ def _source_folders(folder: Path, mixture: str, sources: str | None) -> list[Pat
     if mixture.startswith(ONE_TALKER):
         return [first]
     return [first, next(numbered), *takewhile(Path.is_dir, numbered)]
+
+
+def _of_libricss(folder: Path) -> Iterator[MixtureFiles]:
+    for one in libricss.excerpts(folder):
+        sources = (one.session / libricss.TALKERS,) * len(one.speakers)  # channels of one file
+        yield MixtureFiles(
+            one.id,
+            one.session / libricss.MIXTURE,
+            sources,
+            overlap_ratio=one.overlap_ratio,
+            speakers=one.speakers,
+            excerpt=one,
+        )
 
 
 def _of_manifest(manifest: Path) -> Iterator[MixtureFiles]:
