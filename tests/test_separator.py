@@ -104,7 +104,10 @@ def test_the_names_of_bundled_models_mean_those_and_folders_have_a_path(tiny_mod
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     for wrong in ({"model": "diarizer"}, {"diarizer": "default"}, {"model": "nonesuch"}, {"diarizer": "nonesuch"}):
-        with pytest.raises(ModelError, match=r"no such model; give a model folder or one of: (default|diarizer)"):
+        with pytest.raises(
+            ModelError,
+            match=r"no such model; .* or one of: (default|diarizer)",
+        ):
             Separator(**wrong)
 
 

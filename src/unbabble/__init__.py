@@ -40,6 +40,8 @@ __all__ = [
     "corpus",
     "evaluate",
     "export",
+    "models",
+    "push",
     "quantize",
     "rooms",
     "separate",
@@ -48,7 +50,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from unbabble.api import compare, corpus, evaluate, export, quantize, rooms, simulate, train
+    from unbabble.api import compare, corpus, evaluate, export, models, push, quantize, rooms, simulate, train
     from unbabble.files import separate
     from unbabble.inference.separator import Separator, Stream
 

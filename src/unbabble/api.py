@@ -1,7 +1,7 @@
 """The toolkit from Python: each function does what the command of its name does, which calls it.
 
-All but ``corpus`` need the extra ``train``. What can be refused without PyTorch, which takes seconds to load, is
-refused before that.
+All but ``corpus``, ``models`` and ``push`` need the extra ``train``. What can be refused without PyTorch, which takes
+seconds to load, is refused before that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from unbabble.errors import ArgumentError, MissingExtra
 if TYPE_CHECKING:
     from unbabble.corpora.scan import Scan
     from unbabble.evaluation.evaluate import Evaluation
+    from unbabble.sharing.listing import Listed
 
 Folder = str | Path
 Folders = Folder | Sequence[Folder]
@@ -232,6 +233,7 @@ def evaluate(
     limit: int | None = None,
     network_only: bool = False,
     jobs: int = 1,
+    device: str = "auto",
     progress: Progress = UNWATCHED,
 ) -> "Evaluation":
     """Score a model on a set of mixtures, and write tables, JSON and a page that shows them.
@@ -258,6 +260,8 @@ def evaluate(
         Score the network alone, without windows and diarizer.
     jobs
         Processes; the scores are the same for any number.
+    device
+        What runs the model, as of ``Separator``.
     progress
         Told what goes on.
 
@@ -279,10 +283,12 @@ def evaluate(
     with _extra("evaluate"):
         from unbabble.evaluation.bins import overlap_bins
         from unbabble.evaluation.metrics import METRICS, installed
+        from unbabble.inference.devices import check_device
         from unbabble.inference.model_folder import open_model
         from unbabble.sets.read import read_set
 
         chosen, edges = installed(metrics), overlap_bins(tuple(bins))
+        check_device(device)
         open_model(model)
         folder = read_set(Path(mixtures), mixture=mixture)
 
@@ -303,6 +309,7 @@ def evaluate(
             limit=limit,
             network_only=network_only,
             jobs=jobs,
+            device=device,
             progress=progress,
         )
         write_report(found, Path(out))
@@ -373,6 +380,50 @@ def quantize(model: Folder, out: Folder) -> Path:
         return quantize_model(model, Path(out))
 
 
+def models(folders: Folders = ()) -> "tuple[Listed, ...]":
+    """The models there are: bundled, from the Hub in the cache, and at any depth in some folders, such as runs.
+
+    Each has the name by which it is ``use``d, ``where`` it is, its ``card``, and its ``size`` in bytes.
+    """
+    from unbabble.sharing.listing import list_models
+
+    return list_models(_paths(folders) or [])
+
+
+def push(run: Folder, name: str, *, private: bool = False, message: str | None = None) -> str:
+    """Put a model onto the Hugging Face Hub, with a page made from its card: all of it in one commit, or nothing.
+
+    Parameters
+    ----------
+    run
+        A model folder, or a training run, which has one.
+    name
+        ``OWNER/NAME``, or ``OWNER/NAME@BRANCH`` for a branch that is there. The repository is made where it is
+        missing.
+    private
+        Whether one that is made is only for its owner.
+    message
+        Of the commit; None: the model's name and version.
+
+    Returns
+    -------
+    str
+        The address of the commit.
+
+    Raises
+    ------
+    MissingExtra, ModelError
+        Where the folder is no whole model, or the Hub does not take it.
+
+    Examples
+    --------
+    >>> push("runs/mine", "me/my-model")  # doctest: +SKIP
+    """
+    with _extra("push", "hub"):
+        from unbabble.sharing.push import push as push_model
+    return push_model(Path(run), name, private, message)
+
+
 def _path(path: Folder | None) -> Path | None:
     return None if path is None else Path(path)
 
@@ -384,9 +435,9 @@ def _paths(folders: Folders | None) -> list[Path] | None:
 
 
 @contextmanager
-def _extra(command: str) -> Iterator[None]:
-    """Name the installation that a command needs, where a package of it is missing."""
+def _extra(command: str, name: str = "train") -> Iterator[None]:
+    """Name the installation that a command needs, where a package of it is missing. name: of the extra."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"unbabble {command} ({error.name})", "train") from error
+        raise MissingExtra(f"unbabble {command} ({error.name})", name) from error

@@ -12,7 +12,7 @@ from unbabble import __version__
 from unbabble.cli.recordings import separate
 from unbabble.cli.screen import Screen, State
 from unbabble.cli.serve import serve
-from unbabble.cli.toolkit import compare, corpus, evaluate, export, quantize, rooms, simulate, train
+from unbabble.cli.toolkit import compare, corpus, evaluate, export, models, push, quantize, rooms, simulate, train
 from unbabble.errors import ArgumentError, UnbabbleError
 
 app = typer.Typer(
@@ -81,7 +81,7 @@ def _as_usage(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for command in (separate, serve, corpus, rooms, simulate, train, evaluate, compare, export, quantize):
+for command in (separate, serve, corpus, rooms, simulate, train, evaluate, compare, export, quantize, models, push):
     app.command()(_as_usage(command))
 OLD = {"default_map": {"kind": "diarization"}}  # what recipes were of that did not say it yet
 app.command("train-listener", hidden=True, context_settings=OLD)(_as_usage(train))

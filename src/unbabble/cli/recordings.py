@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unbabble.cli.screen import Screen
+from unbabble.cli.screen import Device, Screen
 from unbabble.errors import UnbabbleError
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
@@ -21,7 +21,9 @@ def separate(
         list[str], typer.Argument(help="Audio or video files, folders that are walked, or - for standard input.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; made where missing.")] = None,
-    model: Annotated[str, typer.Option(help="A bundled model's name, or a model folder.")] = "default",
+    model: Annotated[
+        str, typer.Option(help="A bundled model's name, a model folder, or OWNER/NAME on the Hub.")
+    ] = "default",
     speakers: Annotated[
         str, typer.Option(metavar="auto|N", help="Tracks to give; auto leaves out those with nobody on them.")
     ] = "auto",
@@ -51,6 +53,7 @@ def separate(
     diarizer: Annotated[
         str, typer.Option(help="Network that finds who talks when: a bundled one's name, or a folder.")
     ] = "diarizer",
+    device: Device = "auto",
     listener: Annotated[str | None, typer.Option(hidden=True)] = None,  # the old name of --diarizer
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table and no notices.")] = False,
 ) -> None:
@@ -77,6 +80,7 @@ def separate(
         jobs=jobs,
         threads=threads,
         diarizer=diarizer if listener is None else listener,
+        device=device,
         raw=None if raw is None or rate is None else RawFormat(rate, channels, raw),
     )
     screen = Screen(quiet)

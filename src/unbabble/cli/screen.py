@@ -4,8 +4,9 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Annotated, TextIO
 
+import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,6 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from unbabble.base.progress import Advance, Progress
+
+Device = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda|coreml|directml", help="What runs the networks; auto: a GPU, if any.")
+]
 
 
 class State:
@@ -64,9 +69,8 @@ class Screen(Progress):
                 table.add_row(*map(Text, row))
             self._console.print(table)
             return
-        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        for row in (columns, *rows):
-            self.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for line in in_columns([columns, *rows]):
+            self.say(line)
 
     def result(self, text: object) -> None:
         """Print to standard output, unless quiet."""
@@ -93,3 +97,9 @@ class Screen(Progress):
             self._console.print(Text(line), soft_wrap=True)
         else:
             print(line, file=file, flush=True)
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines of plain text, whose cells stand in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

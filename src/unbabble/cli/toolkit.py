@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import unbabble
-from unbabble.cli.screen import Screen
+from unbabble.cli.screen import Device, Screen, in_columns
 
 RecipeAndChanges = Annotated[
     list[str] | None,
@@ -30,7 +30,7 @@ MaxMinutes = Annotated[
 Resume = Annotated[Path | None, typer.Option(help="Run to go on with, from its last checkpoint.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices.")]
-Model = Annotated[str, typer.Argument(help="A bundled model's name, or a model folder.")]
+Model = Annotated[str, typer.Argument(help="A bundled model's name, a model folder, or OWNER/NAME on the Hub.")]
 ModelOut = Annotated[Path, typer.Option(help="The model folder to write.")]
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt, by their numbers there
 
@@ -165,6 +165,7 @@ def evaluate(
     network_only: Annotated[
         bool, typer.Option("--network-only", help="Score the network alone, without windows and diarizer.")
     ] = False,
+    device: Device = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress and no notices.")] = False,
 ) -> None:
     """Score a model on a set of mixtures: tables, JSON, and a page with plots and the worst to listen to.
@@ -186,6 +187,7 @@ def evaluate(
         limit=limit,
         network_only=network_only,
         jobs=jobs,
+        device=device,
         progress=screen,
     )
     from unbabble.evaluation.report import JSON, MARKDOWN, PAGE
@@ -236,6 +238,34 @@ def export(run: Annotated[Path, typer.Argument(help="Folder of a training run.")
 def quantize(model: Model, out: ModelOut) -> None:
     """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits."""
     print(unbabble.quantize(model, out))
+
+
+def models(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to look for models in, at any depth, such as runs.")
+    ] = None,
+) -> None:
+    """List the models there are: bundled, from the Hub in the cache, and in folders."""
+    from unbabble.sharing.listing import scores_of
+
+    rows = [("model", "what", "version", "where", "size", "SI-SDRi", "license")]
+    for one in unbabble.models(folders or ()):
+        score = next(scores_of(one.card), None)
+        gain = f"{score.mean:.1f} dB ({score.part}, {score.row})" if score else ""
+        version, size = str(one.card.get("version", "")), f"{one.size / 1e6:.1f} MB"
+        rows.append((one.use, one.kind, version, one.where, size, gain, one.license))
+    for line in in_columns(rows):
+        print(line)
+
+
+def push(
+    run: Annotated[Path, typer.Argument(help="A training run, or a model folder.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hub; made where missing.")],
+    private: Annotated[bool, typer.Option("--private", help="For nobody but the owner, where it is made.")] = False,
+    message: Annotated[str | None, typer.Option(help="Of the commit; by default name and version.")] = None,
+) -> None:
+    """Put a model onto the Hugging Face Hub, with a page made from its card: all of it in one commit."""
+    print(unbabble.push(run, name, private=private, message=message))
 
 
 def _show(written: list[Path], screen: Screen) -> None:

@@ -24,6 +24,7 @@ from unbabble.evaluation.overlap import measured_overlap
 from unbabble.evaluation.results import Result, ResultTable
 from unbabble.evaluation.speed import Speed, measure_speed
 from unbabble.evaluation.summary import Table, summarise
+from unbabble.inference.devices import AUTO
 from unbabble.inference.model_folder import ModelFolder, open_diarizer, open_model
 from unbabble.inference.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
@@ -49,6 +50,7 @@ class Evaluator:
     mixtures: MixtureSet
     metrics: tuple[str, ...]
     network_only: bool = False
+    device: str = AUTO
 
     def __call__(self, number: int) -> Result | Unreadable:
         try:
@@ -73,7 +75,7 @@ class Evaluator:
     def _separator(self) -> Separator:
         if parent_process() is not None:  # one of many processes, each of which has a core
             torch.set_num_threads(1)
-        return Separator(self.model, threads=1)
+        return Separator(self.model, threads=1, device=self.device)
 
     def _facts(self, item: MixtureFiles, sources: Samples) -> dict[str, Any]:
         overlap = item.overlap_ratio
@@ -141,6 +143,7 @@ def evaluate(
     limit: int | None = None,
     network_only: bool = False,
     jobs: int = 1,
+    device: str = AUTO,
     progress: Progress = UNWATCHED,
 ) -> Evaluation:
     """Separate and score a set of mixtures; ``out/mixtures.csv`` grows while that goes on.
@@ -163,7 +166,7 @@ def evaluate(
             f"mixtures of {mixtures.sample_rate} Hz, but the network of model {folder.name} is for "
             f"{folder.sample_rate} Hz; leave --network-only out, or choose another set"
         )
-    evaluator = Evaluator(folder.path, mixtures, tuple(metrics), network_only)
+    evaluator = Evaluator(folder.path, mixtures, tuple(metrics), network_only, device)
     diarizer = None if network_only else open_diarizer().checksums
     table = ResultTable(out, _origin(folder, diarizer, mixtures, metrics), columns(metrics))
     rows = {number: in_csv(mixtures.items[number].id) for number in numbers}

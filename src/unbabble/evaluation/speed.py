@@ -36,7 +36,7 @@ def measure_speed(model: Path) -> Speed:
 
 
 def measure_here(model: Path) -> Speed:
-    separator = Separator(model, threads=1)
+    separator = Separator(model, threads=1, device="cpu")
     rate = separator.model.sample_rate
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(MEASURED_S * rate))
     separator(noise[:rate], rate)  # the first time also prepares

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from unbabble.audio import AUDIO_SUFFIXES, RawFormat, TrackFormat, open_recording
 from unbabble.errors import ArgumentError, AudioError, OutputError, UnbabbleError
 from unbabble.files.results import FILENAME, SIDECAR, STAGE, Place, Template, free, same, track_of, tracks_listed
+from unbabble.inference.devices import AUTO, check_device
 from unbabble.inference.model_folder import DIARIZER, DiarizerFolder, ModelFolder
 from unbabble.inference.separator import Separator
 
@@ -23,7 +24,7 @@ class Options:
     Parameters
     ----------
     model
-        Name of a bundled model, or a model folder.
+        Name of a bundled model, a model folder, or ``OWNER/NAME`` on the Hub.
     speakers
         How many tracks to give; ``"auto"`` leaves out tracks without an active speaker.
     channel
@@ -35,7 +36,7 @@ class Options:
         Where tracks go below the folder for the results, with the fields track, speaker, ext and channel.
     activity, force
         Write who speaks when, too; replace results that are there.
-    window_s, overlap_s, diarizer
+    window_s, overlap_s, diarizer, device
         As of ``Separator``; ``listener`` is the old name of ``diarizer``.
     jobs, threads
         Recordings separated at the same time, and the processor threads that they share; None: one a core.
@@ -65,12 +66,14 @@ class Options:
     raw: RawFormat | None = None
     max_hours: float | None = None
     diarizer: str | Path = DIARIZER
+    device: str = AUTO
     listener: InitVar[str | Path | None] = None  # the old name of diarizer
 
     def __post_init__(self, listener: str | Path | None) -> None:
         if listener is not None:
             object.__setattr__(self, "diarizer", listener)
         Template(self.filename)
+        check_device(self.device)
         TrackFormat.of(self.audio_format, self.bits)
         if self.max_hours is not None and not self.max_hours > 0:
             raise ArgumentError(f"max_hours {self.max_hours} is not a number above 0")
@@ -92,7 +95,12 @@ class Options:
     def separator(self, threads: int | None) -> Separator:
         """A separator as chosen. Raises ModelError; ValueError for the window."""
         return Separator(
-            self.model, window_s=self.window_s, overlap_s=self.overlap_s, threads=threads, diarizer=self.diarizer
+            self.model,
+            window_s=self.window_s,
+            overlap_s=self.overlap_s,
+            threads=threads,
+            diarizer=self.diarizer,
+            device=self.device,
         )
 
     def deciding(self, model: ModelFolder, diarizer: DiarizerFolder) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from unbabble.audio import Resampler
 from unbabble.errors import ModelError
+from unbabble.inference.batches import Batches, Waiting
+from unbabble.inference.devices import AUTO, PROCESSOR
 from unbabble.inference.graph import Axes, Graph, Run, interruptible
 from unbabble.inference.model_folder import DIARIZER, ModelFolder, open_diarizer
 from unbabble.tracking.activity import FRAME_S
@@ -37,22 +39,28 @@ class Engine(AbstractContextManager["Engine"]):
     threads
         Windows separated side by side, each on a thread of its own: the steps of an LSTM are too short to be shared
         out among threads, which would mostly wait for one another. None: one a core. Estimates do not depend on it.
+    device
+        What runs the graphs (``devices.find_device``). On a GPU, windows of one length are run as batches.
 
     Attributes
     ----------
+    device : Device
+        What runs them.
     at_once : int
         How many windows are worth submitting before the first estimate is waited for.
 
     Raises
     ------
     ModelError
-        Where a graph cannot be loaded, or is not one of such a model.
+        Where a graph cannot be loaded, or is not one of such a model, or there is no such device here.
     """
 
-    def __init__(self, folder: ModelFolder, threads: int | None = None) -> None:
-        self.folder, self._threads = folder, threads
-        self.at_once = min(threads or usable_cores(), MOST_AT_ONCE)
-        self._graphs = {role: Graph(path, *_signature(role, folder)) for role, path in folder.graphs.items()}
+    def __init__(self, folder: ModelFolder, threads: int | None = None, device: str = AUTO) -> None:
+        self.folder, self._threads, self._asked = folder, threads, device
+        self._graphs = {role: Graph(path, *_signature(role, folder), device) for role, path in folder.graphs.items()}
+        self.device = next(iter(self._graphs.values())).device
+        on_processor = self.device is PROCESSOR
+        self.at_once = min(threads or usable_cores(), MOST_AT_ONCE) if on_processor else self.device.at_once
         self._closed = False
         self._begin()
 
@@ -80,7 +88,7 @@ class Engine(AbstractContextManager["Engine"]):
         """
         return self.submit(mixtures, n_sources).result()
 
-    def submit(self, mixtures: Samples, n_sources: int | None = None) -> Run[Samples]:
+    def submit(self, mixtures: Samples, n_sources: int | None = None) -> Run[Samples] | Waiting:
         """Begin to separate, beside what was submitted before; the result, or error, is that of a call.
 
         mixtures must not be written to before it is there. Whoever submits bounds how many are under way. Raises
@@ -90,7 +98,7 @@ class Engine(AbstractContextManager["Engine"]):
             raise ValueError("the engine is closed; make another")
         if self._process != os.getpid():  # threads are not copied into a forked process
             self._begin()
-        run = Run(self._workers, partial(self._separate, mixtures, n_sources))
+        run = self._submit(mixtures, n_sources)
         self._runs.add(run)
         return run
 
@@ -106,12 +114,19 @@ class Engine(AbstractContextManager["Engine"]):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Engine, (self.folder, self._threads)
+        return Engine, (self.folder, self._threads, self._asked)
 
     def _begin(self) -> None:
-        self._workers = ThreadPoolExecutor(self.at_once, thread_name_prefix="unbabble")
-        self._runs: WeakSet[Run[Samples]] = WeakSet()
+        n_threads = self.at_once if self.device is PROCESSOR else 1
+        self._workers = ThreadPoolExecutor(n_threads, thread_name_prefix="unbabble")
+        self._batches = Batches(self._separate, self.device.at_once, self._workers)
+        self._runs: WeakSet[Run[Samples] | Waiting] = WeakSet()
         self._process = os.getpid()
+
+    def _submit(self, mixtures: Samples, n_sources: int | None) -> Run[Samples] | Waiting:
+        if self.device is PROCESSOR:
+            return Run(self._workers, partial(self._separate, mixtures, n_sources))
+        return self._batches.submit(mixtures, n_sources)
 
     def _separate(self, mixtures: Samples, n_sources: int | None, options: Any) -> Samples:
         wanted = self.folder.n_tracks(n_sources)
@@ -132,16 +147,16 @@ class Engine(AbstractContextManager["Engine"]):
 class Diarizer:
     """Counts active speakers and gives speaker embeddings, in frames of 40 ms.
 
-    diarizer: name of a bundled one, or a folder that ``unbabble train`` has made by a recipe of that kind. Raises
-    ModelError where it is incomplete or damaged, or fails.
+    diarizer: name of a bundled one, or a folder that ``unbabble train`` has made by a recipe of that kind; device:
+    what runs it. Raises ModelError where it is incomplete or damaged, or fails.
     """
 
-    def __init__(self, diarizer: str | Path = DIARIZER) -> None:
+    def __init__(self, diarizer: str | Path = DIARIZER, device: str = AUTO) -> None:
         self.folder = open_diarizer(diarizer)
         self.sample_rate, self.embedding_size = self.folder.sample_rate, self.folder.embedding_size
         frames = "rows", "frames"
         outputs: dict[str, Axes] = {"counts": (*frames, 3), self.folder.embeddings: (*frames, self.embedding_size)}
-        self._graph = Graph(self.folder.graph, {"signals": ("rows", "samples")}, outputs)
+        self._graph = Graph(self.folder.graph, {"signals": ("rows", "samples")}, outputs, device)
 
     def __call__(self, signals: Samples, sample_rate: int) -> tuple[Samples, Samples]:
         """Signals (rows, samples) at ``sample_rate`` Hz -> counts and embeddings of each.

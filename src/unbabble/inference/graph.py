@@ -1,8 +1,10 @@
 """An ONNX graph as a function of arrays, of which nothing is believed that is not checked (ONNX Runtime)."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -10,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbabble.errors import ModelError
+from unbabble.inference.devices import AUTO, PROCESSOR, Device, find_device
 
 if TYPE_CHECKING:  # loaded with the first graph, since it takes a while
-    from onnxruntime import RunOptions
+    from onnxruntime import InferenceSession, RunOptions
 
 Array = NDArray[np.float32]
 T = TypeVar("T")
@@ -33,16 +36,30 @@ class Graph:
         The file.
     inputs, outputs
         Names of the arrays, float32, and their axes. Axes of one name have the same length wherever they occur.
+    device
+        Name of what runs it (``devices.find_device``); "auto" is the processor where a GPU does not start.
+
+    Attributes
+    ----------
+    device : Device
+        What runs it.
 
     Raises
     ------
     ModelError
-        Where the graph cannot be loaded, or has other inputs and outputs.
+        Where the graph cannot be loaded, or has other inputs and outputs, or the device does not start.
+    ValueError
+        Where there is no such device.
     """
 
-    def __init__(self, path: Path, inputs: dict[str, Axes], outputs: dict[str, Axes]) -> None:
+    def __init__(
+        self, path: Path, inputs: dict[str, Axes], outputs: dict[str, Axes], device: str = PROCESSOR.name
+    ) -> None:
         self._path, self._inputs, self._outputs = path, inputs, outputs
+        self._asked = device
         self._load()
+        # A provider for a GPU need not bear several runs at once (DirectML), and is no faster with them.
+        self._alone = nullcontext() if self.device is PROCESSOR else threading.Lock()
         self._check("inputs", self._session.get_inputs(), inputs)
         self._check("outputs", self._session.get_outputs(), outputs)
 
@@ -69,7 +86,8 @@ class Graph:
         if self._process != os.getpid():  # what ONNX Runtime holds may be locked for ever in a forked process
             self._load()
         try:
-            results = self._session.run(list(self._outputs), arrays, options)
+            with self._alone:
+                results = self._session.run(list(self._outputs), arrays, options)
         except Exception as error:  # ONNX Runtime raises many kinds without a common base
             raise ModelError(f"{self._path}: failed ({_in_one_line(error)}); get or export the model again") from None
         lengths: dict[str | int | None, int] = {}
@@ -85,18 +103,39 @@ class Graph:
         return tuple(results)
 
     def _load(self) -> None:
+        device = find_device(self._asked)
+        try:
+            self._session, self.device = self._opened(device), device
+        except ModelError:
+            if self._asked != AUTO or device is PROCESSOR:
+                raise
+            self._session, self.device = self._opened(PROCESSOR), PROCESSOR
+        self._process = os.getpid()
+
+    def _opened(self, device: Device) -> "InferenceSession":
+        """A session whose steps run on a device, as far as its provider knows them. Raises ModelError."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only: errors come as exceptions
         options.intra_op_num_threads = 1
         options.enable_mem_pattern = False  # else a block of memory is kept for every length that comes
+        if device is not PROCESSOR:
+            onnxruntime.set_default_logger_severity(4)  # which libraries a provider lacks
+        providers = [(device.provider, device.settings), *([] if device is PROCESSOR else [PROCESSOR.provider])]
         try:
-            self._session = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(self._path, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime raises many kinds without a common base
-            reason = _in_one_line(error)
-            raise ModelError(f"{self._path}: not a graph that ONNX Runtime can load ({reason})") from None
-        self._process = os.getpid()
+            on = "" if device is PROCESSOR else f" on device {device.name}"
+            raise ModelError(
+                f"{self._path}: not a graph that ONNX Runtime can load{on} ({_in_one_line(error)})"
+            ) from None
+        if device.provider not in session.get_providers():
+            raise ModelError(
+                f"device {device.name}: {device.provider} does not start; check the GPU, its driver and libraries "
+                f"(pip install {device.package}), or choose device {AUTO}"
+            )
+        return session
 
     def _check(self, what: str, found: Any, expected: dict[str, Axes]) -> None:
         """Raise ModelError where arrays as the graph states them are not as expected."""

@@ -16,12 +16,14 @@ from typing import Any
 from unbabble.audio import RATES_HZ
 from unbabble.base.reading import from_json
 from unbabble.errors import ModelError
+from unbabble.inference.hub import download, hub_name
 
 BUNDLED = Path(__file__).parents[1] / "models"
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 SEPARATOR, ENCODER, DECODER = "separator.onnx", "encoder.onnx", "decoder.onnx"
 DIARIZER, DIARIZER_GRAPH = "diarizer", "diarizer.onnx"  # the one that comes with the package
+FILES = frozenset({CARD, WEIGHTS, SEPARATOR, ENCODER, DECODER, DIARIZER_GRAPH})
 OLD_DIARIZER, OLD_CARD, OLD_DIARIZER_GRAPH = "listener", "listener.json", "listener.onnx"  # of before model.json
 FORMAT = 1
 SEPARATION, DIARIZATION = "separation", "diarization"
@@ -236,16 +238,20 @@ def bundled_models(kind: str = SEPARATION) -> tuple[str, ...]:
 def find_folder(model: str | Path, kind: str = SEPARATION) -> Path:
     """The folder of a model of a kind.
 
-    A string that is the name of a bundled one means that, whatever lies in the working folder; any other, such as
-    ``./default``, and every Path is a folder. Raises ModelError where there is none.
+    A string that is the name of a bundled one means that, whatever lies in the working folder; ``OWNER/NAME`` or
+    ``OWNER/NAME@REVISION``, where nothing here is called OWNER, is on the Hub (``hub.download``); any other, such as
+    ``./default``, and every Path is a folder. Raises ModelError where there is none, MissingExtra without the extra
+    ``hub``.
     """
     if isinstance(model, str) and model in bundled_models(kind):
         return BUNDLED / model
     folder = Path(model)
-    if not os.path.isdir(folder):  # Path.is_dir raises OSError for names that are too long
-        names = ", ".join(bundled_models(kind)) or "none"
-        raise ModelError(f"{model}: no such model; give a model folder or one of: {names}")
-    return folder
+    if os.path.isdir(folder):  # Path.is_dir raises OSError for names that are too long
+        return folder
+    if isinstance(model, str) and (name := hub_name(model)):
+        return download(name, FILES, CARD, lambda there: read_card(there, kind))
+    names = ", ".join(bundled_models(kind)) or "none"
+    raise ModelError(f"{model}: no such model; give a model folder, OWNER/NAME on the Hub, or one of: {names}")
 
 
 def portable(folder: Path) -> str | Path:

@@ -50,11 +50,12 @@ class DataConfig:
     mix_on_device: bool = False  # convolve and sum where the network trains; the workers only read
     description: str = "not described"  # of the speech and noise, for the model card
     license: str = "not stated"  # of the speech and noise, for the model card
+    datasets: tuple[str, ...] = ()  # that are on the Hub (OWNER/NAME), for the model card
 
     _old = renamed(licence="license")
 
     def undescribed(self) -> "DataConfig":
-        return replace(self, description=DataConfig.description, license=DataConfig.license)
+        return replace(self, description=DataConfig.description, license=DataConfig.license, datasets=())
 
 
 @settings

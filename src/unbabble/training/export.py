@@ -166,6 +166,7 @@ def _card(
             "date": datetime.date.today().isoformat(),
             "data": recipe.data.description,
             "data_license": recipe.data.license,
+            **({"datasets": plain["data"]["datasets"]} if recipe.data.datasets else {}),
             **facts,
             "mixtures": plain["mixtures"],
             "settings": plain["training"],

@@ -1,0 +1,1 @@
+"""Models shared: which there are, and how one is put onto the Hub."""
