@@ -1,7 +1,7 @@
 """LibriCSS as it lies on disk, recipes for known sets, and the table of a model on them."""
 
+import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -77,6 +77,14 @@ def test_libricss_that_is_not_as_it_says_is_told(tmp_path):
         read_set(tmp_path / "OV40")
 
 
+def known_sets():
+    """The benchmark, as a module."""
+    spec = importlib.util.spec_from_file_location("known_sets", REPO / "benchmarks" / "known_sets.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("name", ["libri2mix", "libri3mix", "wsj0-2mix", "wham", "whamr"])
 def test_recipes_for_known_sets_are_recipes(name):
     recipe = read_recipe(REPO / "recipes" / f"{name}.yaml")
@@ -85,7 +93,7 @@ def test_recipes_for_known_sets_are_recipes(name):
     assert recipe.network.n_sources == (3 if name == "libri3mix" else 2)
 
 
-def test_the_table_has_what_was_run_and_says_what_was_not(tmp_path, tiny_model):
+def test_the_table_has_what_was_run_and_says_what_was_not(tmp_path, tiny_model, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     subset = tmp_path / "Libri2Mix" / "wav16k" / "min" / "test"
     sources = 0.1 * rng.standard_normal((2, RATE))
@@ -99,10 +107,12 @@ def test_the_table_has_what_was_run_and_says_what_was_not(tmp_path, tiny_model):
     arguments = [
         part for flag, name in {**flags, "--whamr": "whamr"}.items() for part in (flag, str(tmp_path / name))
     ]
-    script = REPO / "benchmarks" / "known_sets.py"
-    done = subprocess.run([sys.executable, script, tiny_model, *arguments], capture_output=True, text=True)
-    assert done.returncode == 1
-    told = done.stderr.splitlines()
+    monkeypatch.setattr(sys, "argv", ["known_sets.py", str(tiny_model), *arguments])
+    with pytest.raises(SystemExit) as end:
+        known_sets().main()
+    assert end.value.code == 1
+    done = capsys.readouterr()
+    told = done.err.splitlines()
     assert [line.split(":")[1].strip() for line in told] == [
         "Libri2Mix, noisy",
         "Libri3Mix, clean",
@@ -112,7 +122,7 @@ def test_the_table_has_what_was_run_and_says_what_was_not(tmp_path, tiny_model):
     assert "no mixtures mix_both" in told[0]
     assert "mixtures of 3 speakers, but model tiny gives 2" in told[1]
     assert "no such folder" in told[3]
-    before, table, after = page.read_text().partition(done.stdout)
+    before, table, after = page.read_text().partition(done.out)
     assert before.startswith("Before.\n<!-- table")
     assert after.endswith("<!-- end -->\nAfter.\n")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
@@ -124,9 +134,7 @@ def test_the_table_has_what_was_run_and_says_what_was_not(tmp_path, tiny_model):
 
 
 def test_the_page_has_the_rows_of_the_table(tmp_path):
-    command = [sys.executable, REPO / "benchmarks" / "known_sets.py", "default", "--out", tmp_path]
-    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = known_sets().as_table(tmp_path).splitlines()
     page = (REPO / "docs" / "results" / "known-sets.md").read_text()
-    assert [line.split("|")[1] for line in table.splitlines()] == [
-        line.split("|")[1] for line in page.splitlines() if line.startswith("|")
-    ]
+    shown = [line.split("|")[1] for line in page.splitlines() if line.startswith("|")]
+    assert shown == [line.split("|")[1] for line in rows]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unbabble.errors import (
     ArgumentError,
     AudioError,
+    ClusterError,
     CorpusError,
     MissingExtra,
     ModelError,
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "AudioError",
+    "ClusterError",
     "CorpusError",
     "MissingExtra",
     "ModelError",

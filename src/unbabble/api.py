@@ -6,6 +6,7 @@ seconds to load, is refused before that.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,9 @@ def simulate(
     dry: bool = False,
     preview: int = 0,
     jobs: int = 1,
+    cluster: str | None = None,
     progress: Progress = UNWATCHED,
-) -> list[Path]:
+) -> list[Path] | list[str]:
     """Write mixtures with their separate truths.
 
     Parameters
@@ -120,17 +122,20 @@ def simulate(
         Mixtures that ``out/preview.html`` shows.
     jobs
         Processes; the mixtures are the same for any number.
+    cluster
+        Address of a Ray cluster that makes the mixtures instead, or ``"auto"``, the one that runs here. All its nodes
+        have to see the corpora, and ``out``, unless that is a URL such as ``s3://bucket/mixtures``.
     progress
         Told what goes on, and what is left out.
 
     Returns
     -------
     list of Path
-        What was written: the manifest, the page.
+        What was written: the manifest, the page; in a folder by URL, their URLs.
 
     Raises
     ------
-    MissingExtra, CorpusError, RecipeError, AudioError, OutputError, ValueError
+    MissingExtra, ClusterError, CorpusError, RecipeError, AudioError, OutputError, ValueError
         Where the mixtures cannot be made.
 
     Examples
@@ -144,10 +149,12 @@ def simulate(
 
         if audio_format not in FORMATS:
             raise ArgumentError(f"format {audio_format!r} is not one of {', '.join(FORMATS)}")
-        return simulate_set(
+        if cluster is None and "://" in str(out):
+            raise ArgumentError(f"{out}: a URL is written by a cluster; cluster 'local' starts one here")
+        simulated = partial(
+            simulate_set,
             _paths(speech) or [],
             _paths(noise) or [],
-            Path(out),
             mixtures=read_mixtures(_path(recipe)),
             count=count,
             listed=_path(listed),
@@ -161,6 +168,13 @@ def simulate(
             preview=preview,
             progress=progress,
         )
+        if cluster is None:
+            return simulated(Path(out))
+
+        from unbabble.cluster.simulation import simulating
+
+        with simulating(cluster, str(out)) as (place, make, shown):
+            return [shown(path) for path in simulated(place, make=make)]
 
 
 def train(

@@ -29,6 +29,10 @@ class TrainingError(UnbabbleError):
     """A training run that cannot start or go on."""
 
 
+class ClusterError(UnbabbleError):
+    """A cluster that is not there, or gone, or whose workers cannot do what is asked."""
+
+
 class MissingExtra(UnbabbleError):
     """A command that needs an optional part of the installation."""
 

@@ -1,13 +1,14 @@
 """The command that separates recordings."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unbabble.cli.screen import Device, Screen
+from unbabble.cli.screen import Cluster, Device, Screen
 from unbabble.errors import UnbabbleError
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
@@ -20,7 +21,7 @@ def separate(
     inputs: Annotated[
         list[str], typer.Argument(help="Audio or video files, folders that are walked, or - for standard input.")
     ],
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; made where missing.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for the results; made where missing.")] = None,
     model: Annotated[
         str, typer.Option(help="A bundled model's name, a model folder, or OWNER/NAME on the Hub.")
     ] = "default",
@@ -55,6 +56,7 @@ def separate(
     ] = "diarizer",
     device: Device = "auto",
     listener: Annotated[str | None, typer.Option(hidden=True)] = None,  # the old name of --diarizer
+    cluster: Cluster = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table and no notices.")] = False,
 ) -> None:
     """Separate recordings: one track per talker, at the rate and length of the input.
@@ -64,7 +66,7 @@ def separate(
     from unbabble.audio import RawFormat
     from unbabble.files import Options
 
-    _check_usage(inputs, out, stdout, activity, raw, rate)
+    _check_usage(inputs, out, stdout, activity, raw, rate, cluster)
     options = Options(
         model=model,
         speakers=_number_or_word(speakers),
@@ -87,11 +89,17 @@ def separate(
     if out is None:
         _into_pipe(inputs, options, screen)
     else:
-        _into_files(inputs, out, options, screen)
+        _into_files(inputs, out, options, cluster, screen)
 
 
 def _check_usage(
-    inputs: Sequence[str], out: Path | None, stdout: bool, activity: bool, raw: str | None, rate: int | None
+    inputs: Sequence[str],
+    out: str | None,
+    stdout: bool,
+    activity: bool,
+    raw: str | None,
+    rate: int | None,
+    cluster: str | None,
 ) -> None:
     """Refuse flags that do not go together."""
     piped = "-" in inputs
@@ -103,6 +111,9 @@ def _check_usage(
         "standard output is a terminal; lead it into a file or a program": stdout and sys.stdout.isatty(),
         "--raw is for standard input (-) and needs --rate": raw is not None and not (piped and rate),
         "--rate is for --raw": rate is not None and raw is None,
+        "--cluster separates files: give --out, and no standard input": cluster is not None and (stdout or piped),
+        "URLs are read and written by a --cluster; --cluster local starts one here": cluster is None
+        and any("://" in one for one in (*inputs, out or "")),
     }
     for text, applies in complaints.items():
         if applies:
@@ -123,17 +134,32 @@ def _into_pipe(inputs: Sequence[str], options: "Options", screen: Screen) -> Non
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _into_files(inputs: Sequence[str], out: Path, options: "Options", screen: Screen) -> None:
+@contextmanager
+def _found(
+    inputs: Sequence[str], out: str, options: "Options", cluster: str | None, screen: Screen
+) -> "Iterator[tuple[Sequence[Job], Iterator[Outcome]]]":
+    """The recordings, and what becomes of them."""
     from unbabble.files import find_jobs, run_jobs
 
+    if cluster is None:
+        jobs = find_jobs(inputs, Path(out), options)
+        yield jobs, run_jobs(jobs, options, screen)
+    else:
+        from unbabble.cluster import Spread, separate_on
+
+        with separate_on(cluster, inputs, out, options, Spread(), screen) as found:
+            yield found
+
+
+def _into_files(inputs: Sequence[str], out: str, options: "Options", cluster: str | None, screen: Screen) -> None:
     jobs: Sequence[Job] = ()
     outcomes: list[Outcome] = []
     ended: BaseException | None = None
     try:
-        jobs = find_jobs(inputs, out, options)
-        for outcome in run_jobs(jobs, options, screen):
-            outcomes.append(outcome)
-            _show(outcome, screen, alone=len(jobs) == 1)
+        with _found(inputs, out, options, cluster, screen) as (jobs, found):
+            for outcome in found:
+                outcomes.append(outcome)
+                _show(outcome, screen, alone=len(jobs) == 1)
     except (KeyboardInterrupt, UnbabbleError) as error:
         ended = error
     if len(jobs) > 1 and outcomes:
@@ -161,7 +187,7 @@ def _show(outcome: "Outcome", screen: Screen, alone: bool) -> None:
         heard = outcome.summary["talkers_heard"]
         screen.notice(f"{outcome.job.name}: {heard} talker{'' if heard == 1 else 's'} heard")
     for path in outcome.tracks:
-        screen.result(path)
+        screen.result(outcome.job.place.shown(path))
 
 
 def _row(outcome: "Outcome") -> tuple[str, ...]:

@@ -20,6 +20,11 @@ Device = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda|coreml|directml", help="What runs the networks; auto: a GPU, if any.")
 ]
 
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="auto|local|ray://HOST:PORT", help="Ray cluster to work on, which also takes URLs."),
+]
+
 
 class State:
     """What the flags before the command set."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import unbabble
-from unbabble.cli.screen import Device, Screen, in_columns
+from unbabble.cli.screen import Cluster, Device, Screen, in_columns
 
 RecipeAndChanges = Annotated[
     list[str] | None,
@@ -70,7 +70,7 @@ def rooms(
 
 def simulate(
     speech: Annotated[list[Path], typer.Option(help="Corpus folder or manifest; may be repeated.")],
-    out: Annotated[Path, typer.Option(help="Folder for the mixtures; made where missing.")],
+    out: Annotated[str, typer.Option(help="Folder for the mixtures; made where missing.")],
     count: Annotated[int, typer.Option(min=0, help="Number of mixtures to draw.")] = 0,
     listed: Annotated[Path | None, typer.Option("--list", help="Render the mixtures of this list instead.")] = None,
     noise: Annotated[list[Path] | None, typer.Option(help="Folder or manifest of noises; may be repeated.")] = None,
@@ -85,6 +85,7 @@ def simulate(
     audio_format: Annotated[str, typer.Option("--format", help="flac or wav (24 bits).")] = "flac",
     dry: Annotated[bool, typer.Option("--dry", help="Write the signals before the room as well.")] = False,
     preview: Annotated[int, typer.Option(min=0, help="Mixtures to show in OUT/preview.html.")] = 0,
+    cluster: Cluster = None,
     quiet: Quiet = False,
 ) -> None:
     """Simulate mixtures with their separate truths, by the paper's recipe, another, or a published list.
@@ -111,6 +112,7 @@ def simulate(
         dry=dry,
         preview=preview,
         jobs=jobs,
+        cluster=cluster,
         progress=screen,
     )
     for path in written:

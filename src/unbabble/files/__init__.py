@@ -21,12 +21,15 @@ from unbabble.inference.engine import usable_cores
 from unbabble.inference.model_folder import DiarizerFolder, ModelFolder, open_diarizer, open_model
 from unbabble.inference.separator import Separator
 
-__all__ = ["Job", "Options", "Outcome", "find_jobs", "run_jobs", "separate", "separate_into_pipe"]
+__all__ = ["Job", "Options", "Outcome", "Tell", "find_jobs", "run_jobs", "separate", "separate_into_pipe"]
 
 LOOKS_S = 0.2  # between two looks at what other processes have done
 
 Tell = Callable[[int, float, float | None], None]
 """Told of a job, by its place in the list, how much is done and of how much."""
+
+SeparateAll = Callable[[Sequence[Job], Options, Tell], Generator[Outcome, None, None]]
+"""What becomes of jobs, in order, as soon as it is known."""
 
 
 def separate(
@@ -71,8 +74,15 @@ def separate(
     return list(run_jobs(find_jobs(given, Path(out), chosen), chosen, progress))
 
 
-def run_jobs(jobs: Sequence[Job], options: Options, progress: Progress = UNWATCHED) -> Iterator[Outcome]:
+def run_jobs(
+    jobs: Sequence[Job],
+    options: Options,
+    progress: Progress = UNWATCHED,
+    separate_all: "SeparateAll | None" = None,
+) -> Iterator[Outcome]:
     """What becomes of each job that ``find_jobs`` has found, in order, as soon as it is known.
+
+    separate_all: separates those that are to be done now; None: as ``options.jobs`` says.
 
     Raises
     ------
@@ -89,7 +99,7 @@ def run_jobs(jobs: Sequence[Job], options: Options, progress: Progress = UNWATCH
         if (outcome := _settled(job, options, model, diarizer, left.get(job.place, []))) is not None
     }
     to_do = [job for index, job in enumerate(jobs) if index not in known]
-    with _tasks(to_do, progress) as tell, closing(_separate_all(to_do, options, tell)) as outcomes:
+    with _tasks(to_do, progress) as tell, closing((separate_all or _separate_all)(to_do, options, tell)) as outcomes:
         for index in range(len(jobs)):
             yield known[index] if index in known else next(outcomes)
     for place, stages in left.items():  # of processes that ran on for a moment

@@ -121,18 +121,19 @@ class Job:
     """A recording to separate, or one channel of it.
 
     source: None is standard input; channel: the first is 0, None is the average of all; error: what is wrong with
-    the input already.
+    the input already; known_as: what a user calls the source, where that is not its path.
     """
 
     source: Path | None
     place: Place
     channel: int | None = None
     error: UnbabbleError | None = None
+    known_as: str | None = None
 
     @property
     def name(self) -> str:
         """What a user knows it by."""
-        name = "standard input" if self.source is None else str(self.source)
+        name = self.known_as or ("standard input" if self.source is None else str(self.source))
         return name if self.channel is None else f"{name} (channel {self.channel + 1})"
 
     @property

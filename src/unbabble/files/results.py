@@ -67,12 +67,14 @@ def _wrong_with(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the results of one recording go. out: the folder for all; track, channel: as in the template."""
+    """Where the results of one recording go. out: the folder for all; track, channel: as in the template; url: what a
+    user calls the folder, where that is not its path."""
 
     out: Path
     template: Template
     track: str
     channel: str
+    url: str | None = None
 
     def path(self, name: str, ext: str) -> Path:
         """Of a speaker's track, or of what is written of all (SIDECAR)."""
@@ -81,6 +83,12 @@ class Place:
     @property
     def sidecar(self) -> Path:
         return self.path(SIDECAR, "json")
+
+    def shown(self, path: Path) -> str:
+        """What a user calls a file of the results."""
+        if self.url is None:
+            return str(path)
+        return f"{self.url}/{Path(os.path.relpath(path, self.out)).as_posix()}"
 
     def everything(self) -> Iterator[Path]:
         """All paths at which any separation could leave a result."""

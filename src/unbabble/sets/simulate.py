@@ -16,7 +16,7 @@ from unbabble.mixing.mixer import Mixer
 from unbabble.mixing.recipe import Mixtures
 from unbabble.mixing.render import Renderer
 from unbabble.sets.lists import read_list
-from unbabble.sets.write import PREVIEW, SCAN, Plans, write_set
+from unbabble.sets.write import PREVIEW, SCAN, Making, Plans, write_set
 
 KEPT_RECORDINGS = 64  # decoded files held in memory by each process
 
@@ -38,11 +38,12 @@ def simulate(
     dry: bool = False,
     preview: int = 0,
     progress: Progress = UNWATCHED,
+    make: Making | None = None,
 ) -> list[Path]:
     """Write ``count`` drawn mixtures, or those of a list, and a page that shows some; returns what was written.
 
     mixtures: what to draw from; listed: of whose mixtures those with speakers outside the split are left out; bank:
-    rooms to draw from. For the rest see ``unbabble.simulate``.
+    rooms to draw from; make: see write_set. For the rest see ``unbabble.simulate``.
     """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def simulate(
         count = len(plans.names)
     written = []
     if count:
-        written.append(write_set(plans.first(count), render, out, audio_format, dry, jobs, progress))
+        written.append(write_set(plans.first(count), render, out, audio_format, dry, jobs, progress, make))
     if preview:
         written.append(_show(plans.first(preview), render, out / PREVIEW))
     return written

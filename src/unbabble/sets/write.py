@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,10 @@ class SetWriter:
                 (folder / FACTS).write_text(facts, encoding="utf-8")
 
 
+Making = Callable[[SetWriter, Iterable[int], int], Iterator[tuple[str, ...]]]
+"""What a writer gives for each of some numbers, in their order; the last is how many processes are wanted."""
+
+
 def write_set(
     plans: Plans,
     render: Renderer,
@@ -92,6 +96,7 @@ def write_set(
     dry: bool = False,
     jobs: int = 1,
     progress: Progress = UNWATCHED,
+    make: Making | None = None,
 ) -> Path:
     """Write mixtures and their truths, one folder each, and a manifest of them.
 
@@ -99,15 +104,17 @@ def write_set(
     ``dry`` also the signals before the room) and its facts, whole or not at all. Names that are there already
     stay as they are, so that a stopped run can go on; a folder of another origin is refused. Returns the path
     of ``manifest.jsonl``, one object a line; ``manifest.csv`` holds the same facts as a table. The result does
-    not depend on ``jobs``. Recordings that cannot be read are told to ``progress`` and left out. Raises
-    CorpusError, at the end, where mixtures could not be made for that; OutputError.
+    not depend on ``jobs``, nor on ``make`` (None: processes of this machine). Recordings that cannot be read are told
+    to ``progress`` and left out. Raises CorpusError, at the end, where mixtures could not be made for that;
+    OutputError.
     """
     claim(out, {**plans.origin, "format": audio_format, "dry": dry}, "mixtures", plans.names, _with_known_keys)
-    _check_space(plans, out, dry)
+    if make is None:
+        _check_space(plans, out, dry)
     writer = SetWriter(plans, render, out, audio_format, dry)
     told: set[str] = set()
     with progress.task("mixtures") as advance:
-        for done, unreadable in enumerate(in_parallel(writer, range(len(plans.names)), jobs), start=1):
+        for done, unreadable in enumerate((make or in_parallel)(writer, range(len(plans.names)), jobs), start=1):
             for line in unreadable:
                 if line not in told:
                     progress.notice(f"left out: {line}")
