@@ -4,7 +4,7 @@ from conftest import REPO
 
 from unbabble.base.config import parse_settings
 from unbabble.inference.model_folder import open_model
-from unbabble.training.config import read_recipe
+from unbabble.training.recipe import read_recipe
 
 
 def test_it_has_the_network_and_the_windows_of_the_bundled_model():

@@ -13,7 +13,7 @@ from test_sets_read import write, write_folders, write_whamr
 
 from unbabble.errors import AudioError, CorpusError
 from unbabble.sets.read import read_set
-from unbabble.training.config import read_recipe
+from unbabble.training.recipe import read_recipe
 
 RATE = 16000
 SESSION = "overlap_ratio_40.0_sil0.1_1.0_session3_actual40.2"
