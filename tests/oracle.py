@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unbabble.inference.model_folder import checksum
-from unbabble.training.export import export_graph
+from unbabble.networks.graphs import export_graph
 
 CROSSOVER_HZ = 950.0  # between the bands of the talkers
 FRAME_S = 0.04

@@ -52,7 +52,7 @@ def s3():
         for name, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", **keys}.items():
             patch.setenv(name, value)
         files = s3fs.S3FileSystem(use_listings_cache=False)
-        files.mkdir("in"), files.mkdir("out")
+        files.mkdir("inbox"), files.mkdir("outbox")
         yield files
     server.stop()
 
@@ -115,37 +115,37 @@ def test_the_same_bytes_as_on_one_machine(nodes, inbox, tmp_path, oracle, spread
 
 def test_from_s3_to_s3_and_on_from_where_it_was(nodes, s3, inbox, tmp_path, oracle, oracle_flags):
     separate(inbox, tmp_path / "here", **oracle)
-    s3.put(str(inbox), "in/meetings", recursive=True)
-    command = ("separate", "s3://in/meetings/", "--out", "s3://out/tracks", *oracle_flags, "--cluster", "auto")
+    s3.put(str(inbox), "inbox/meetings", recursive=True)
+    command = ("separate", "s3://inbox/meetings/", "--out", "s3://outbox/tracks", *oracle_flags, "--cluster", "auto")
     first = run_here(*command)
     assert first.returncode == 1
     (error,) = (line for line in first.stderr.splitlines() if line.startswith("error: "))
-    assert error.startswith("error: s3://in/meetings/none.wav: not audio")
-    assert stored(s3, "out/tracks") == results(tmp_path / "here")
-    written = [f"s3://out/tracks/{name}" for name in results(tmp_path / "here")]
+    assert error.startswith("error: s3://inbox/meetings/none.wav: not audio")
+    assert stored(s3, "outbox/tracks") == results(tmp_path / "here")
+    written = [f"s3://outbox/tracks/{name}" for name in results(tmp_path / "here")]
     assert sorted(first.stdout.splitlines()) == sorted(written)
-    assert json.loads(s3.cat_file("out/tracks/whole/separation.json"))["input"] == "s3://in/meetings/whole.wav"
-    made = {path: s3.info(path)["LastModified"] for path in s3.find("out/tracks")}
+    assert json.loads(s3.cat_file("outbox/tracks/whole/separation.json"))["input"] == "s3://inbox/meetings/whole.wav"
+    made = {path: s3.info(path)["LastModified"] for path in s3.find("outbox/tracks")}
     again = run_here(*command)
     assert again.stderr.count("done before") == 2
-    assert {path: s3.info(path)["LastModified"] for path in s3.find("out/tracks")} == made
-    other = run_here(*command[:1], "s3://in/meetings/whole.wav", *command[2:], "--speakers", "1")
-    one_line_error(other, "s3://out/tracks/whole/separation.json: is there already with other settings")
-    forced = run_here(*command[:1], "s3://in/meetings/whole.wav", *command[2:], "--speakers", "1", "--force")
+    assert {path: s3.info(path)["LastModified"] for path in s3.find("outbox/tracks")} == made
+    other = run_here(*command[:1], "s3://inbox/meetings/whole.wav", *command[2:], "--speakers", "1")
+    one_line_error(other, "s3://outbox/tracks/whole/separation.json: is there already with other settings")
+    forced = run_here(*command[:1], "s3://inbox/meetings/whole.wav", *command[2:], "--speakers", "1", "--force")
     assert forced.returncode == 0, forced.stderr
-    assert {Path(path).name for path in s3.find("out/tracks/whole")} == {"speaker1.wav", "separation.json"}
+    assert {Path(path).name for path in s3.find("outbox/tracks/whole")} == {"speaker1.wav", "separation.json"}
 
 
 def test_half_an_upload_is_made_again(nodes, s3, tmp_path, oracle):
     write(tmp_path / "whole.wav", talk(RATE).sum(0))
     (here,) = separate(tmp_path / "whole.wav", tmp_path / "here", **oracle)
     half = {"whole/speaker1.wav": here.tracks[0], "whole/separation.json": tmp_path / "killed before that"}
-    with pytest.raises(OutputError, match="s3://out/half: cannot be written"):
-        Folder("s3://out/half").put(half)
-    assert set(stored(s3, "out/half")) == {"whole/speaker1.wav", "whole/separation.json.part-000000000000"}
-    (there,) = cluster.separate(f"file://{tmp_path}/whole.wav", "s3://out/half", **oracle)
+    with pytest.raises(OutputError, match="s3://outbox/half: cannot be written"):
+        Folder("s3://outbox/half").put(half)
+    assert set(stored(s3, "outbox/half")) == {"whole/speaker1.wav", "whole/separation.json.part-000000000000"}
+    (there,) = cluster.separate(f"file://{tmp_path}/whole.wav", "s3://outbox/half", **oracle)
     assert there.error is None
-    assert stored(s3, "out/half") == results(tmp_path / "here")
+    assert stored(s3, "outbox/half") == results(tmp_path / "here")
 
 
 def test_mixtures_are_the_same_here_there_and_in_s3(nodes, s3, corpora, tmp_path):
@@ -153,18 +153,18 @@ def test_mixtures_are_the_same_here_there_and_in_s3(nodes, s3, corpora, tmp_path
     settings["recipe"].write_text("mixtures: [{weight: 1, recipe: {duration_s: 0.5, room: null}}]\n")
     simulate(corpora[0], tmp_path / "here", 20, **settings)
     simulate(corpora[0], tmp_path / "there", 20, **settings, cluster="auto")
-    s3.pipe_file("out/set/000000/mixture.flac", b"half")
-    s3.pipe_file("out/set/000000/facts.json.part-000000000000", b'["000000/mixture.flac", "000000/facts.json"]')
-    written = simulate(corpora[0], "s3://out/set", 20, **settings, cluster="auto")
-    assert written == ["s3://out/set/manifest.jsonl"]
+    s3.pipe_file("outbox/set/000000/mixture.flac", b"half")
+    s3.pipe_file("outbox/set/000000/facts.json.part-000000000000", b'["000000/mixture.flac", "000000/facts.json"]')
+    written = simulate(corpora[0], "s3://outbox/set", 20, **settings, cluster="auto")
+    assert written == ["s3://outbox/set/manifest.jsonl"]
     everything = {path.relative_to(tmp_path / "here").as_posix(): path for path in (tmp_path / "here").rglob("*.*")}
     for name, path in everything.items():
         if not name.startswith("scan/"):
             assert (tmp_path / "there" / name).read_bytes() == path.read_bytes(), name
-            assert s3.cat_file(f"out/set/{name}") == path.read_bytes(), name
-    assert len(s3.find("out/set")) == len(everything)
-    made = {path: s3.info(path)["LastModified"] for path in s3.find("out/set") if path.endswith(".flac")}
-    simulate(corpora[0], "s3://out/set", 20, **settings, cluster="auto")
+            assert s3.cat_file(f"outbox/set/{name}") == path.read_bytes(), name
+    assert len(s3.find("outbox/set")) == len(everything)
+    made = {path: s3.info(path)["LastModified"] for path in s3.find("outbox/set") if path.endswith(".flac")}
+    simulate(corpora[0], "s3://outbox/set", 20, **settings, cluster="auto")
     assert {path: s3.info(path)["LastModified"] for path in made} == made
 
 
@@ -173,28 +173,28 @@ def test_a_bucket_without_permission_and_places_that_are_none(nodes, s3, tmp_pat
     def refused(command: list) -> subprocess.CompletedProcess:
         return run_here(*command)
 
-    s3.pipe_file("in/closed/talk.wav", b"")
+    s3.pipe_file("inbox/closed/talk.wav", b"")
     write(tmp_path / "talk.wav", talk(RATE).sum(0)[:RATE])
-    fetched = ["separate", "s3://in/closed", "--out", tmp_path / "out", "--cluster", "auto"]
-    one_line_error(refused(fetched), "s3://in/closed: cannot be read: ", "check permissions, credentials")
-    stored = ["separate", tmp_path / "talk.wav", "--out", "s3://out/closed", "--cluster", "auto"]
-    one_line_error(refused(stored), "s3://out/closed: cannot be read: ", "check permissions, credentials")
+    fetched = ["separate", "s3://inbox/closed", "--out", tmp_path / "out", "--cluster", "auto"]
+    one_line_error(refused(fetched), "s3://inbox/closed: cannot be read: ", "check permissions, credentials")
+    stored = ["separate", tmp_path / "talk.wav", "--out", "s3://outbox/closed", "--cluster", "auto"]
+    one_line_error(refused(stored), "s3://outbox/closed: cannot be read: ", "check permissions, credentials")
     for url, reason in {
         "s3://nobucket/talk.wav": "no such file or folder",
-        "s3://in/nothing": "no such file or folder",
+        "s3://inbox/nothing": "no such file or folder",
         "nosuch://in/talk.wav": "Protocol not known: nosuch",
     }.items():
         one_line_error(run_here("separate", url, "--out", tmp_path / "out", "--cluster", "auto"), url, reason)
     (outcome,) = cluster.separate(tmp_path / "talk.wav", "s3://nobucket/out")
     assert str(outcome.error).startswith("s3://nobucket/out: cannot be written: there is no such")
     assert not s3.exists("nobucket")
-    each = run_here("separate", "s3://in/closed", "--out", tmp_path / "out", "--channel", "each", "--cluster", "auto")
+    each = run_here("separate", "s3://inbox/closed", "--out", tmp_path / "out", "--channel", "each", "--cluster", "auto")
     assert (each.returncode, "channel 'each' is for files here" in each.stderr) == (2, True)
 
 
 def test_urls_need_a_cluster_and_a_cluster_files(tmp_path):
     for arguments, reason in {
-        ("s3://in", "--out", "out"): "URLs are read and written by a --cluster",
+        ("s3://inbox", "--out", "out"): "URLs are read and written by a --cluster",
         ("-", "--out", "out", "--cluster", "auto"): "--cluster separates files",
     }.items():
         done = run_here("separate", *arguments)

@@ -13,7 +13,6 @@ from unbabble.errors import ClusterError, MissingExtra, UnbabbleError
 T = TypeVar("T")
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers where it is started
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks that ask for no GPU leave its settings alone
 
 LOCAL = "local"
 LOOKS_S = 1.0  # between two looks whether the head of the cluster is there

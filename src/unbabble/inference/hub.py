@@ -30,11 +30,9 @@ class HubName(NamedTuple):
 
 
 def hub_name(text: str) -> HubName | None:
-    """What a text names on the Hub; None for a path: its first part is here, or it has more parts."""
+    """What a text names on the Hub; None where it is no such name."""
     found = NAME.fullmatch(text)
-    if found is None or os.path.exists(text.partition("/")[0]):
-        return None
-    return HubName(found["repository"], found["revision"])
+    return None if found is None else HubName(found["repository"], found["revision"])
 
 
 def download(name: HubName, files: Collection[str], first: str, check: Callable[[Path], object]) -> Path:

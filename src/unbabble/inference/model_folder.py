@@ -248,7 +248,7 @@ def find_folder(model: str | Path, kind: str = SEPARATION) -> Path:
     folder = Path(model)
     if os.path.isdir(folder):  # Path.is_dir raises OSError for names that are too long
         return folder
-    if isinstance(model, str) and (name := hub_name(model)):
+    if isinstance(model, str) and (name := hub_name(model)) and not os.path.exists(model.partition("/")[0]):
         return download(name, FILES, CARD, lambda there: read_card(there, kind))
     names = ", ".join(bundled_models(kind)) or "none"
     raise ModelError(f"{model}: no such model; give a model folder, OWNER/NAME on the Hub, or one of: {names}")
