@@ -60,8 +60,11 @@ def s3():
 @pytest.fixture(scope="module")
 def nodes(s3):
     """A cluster of two nodes with a processor each, to which this process is connected."""
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **SMALL})
-    started.add_node(num_cpus=1, **SMALL)
+    search = os.pathsep.join([str(REPO / "tests"), os.environ.get("PYTHONPATH", "")])  # of what tests have workers do
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", search)
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **SMALL})
+        started.add_node(num_cpus=1, **SMALL)
     with tasks.connected(started.address):
         yield started
     started.shutdown()
@@ -180,7 +183,7 @@ def test_a_bucket_without_permission_and_places_that_are_none(nodes, s3, tmp_pat
     stored = ["separate", tmp_path / "talk.wav", "--out", "s3://outbox/closed", "--cluster", "auto"]
     one_line_error(refused(stored), "s3://outbox/closed: cannot be read: ", "check permissions, credentials")
     for url, reason in {
-        "s3://nobucket/talk.wav": "no such file or folder",
+        "s3://nobucket/talk.wav": "there is no such file, folder or bucket",
         "s3://inbox/nothing": "no such file or folder",
         "nosuch://in/talk.wav": "Protocol not known: nosuch",
     }.items():
@@ -188,7 +191,9 @@ def test_a_bucket_without_permission_and_places_that_are_none(nodes, s3, tmp_pat
     (outcome,) = cluster.separate(tmp_path / "talk.wav", "s3://nobucket/out")
     assert str(outcome.error).startswith("s3://nobucket/out: cannot be written: there is no such")
     assert not s3.exists("nobucket")
-    each = run_here("separate", "s3://inbox/closed", "--out", tmp_path / "out", "--channel", "each", "--cluster", "auto")
+    each = run_here(
+        "separate", "s3://inbox/closed", "--out", tmp_path / "out", "--channel", "each", "--cluster", "auto"
+    )
     assert (each.returncode, "channel 'each' is for files here" in each.stderr) == (2, True)
 
 

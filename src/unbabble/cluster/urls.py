@@ -70,7 +70,7 @@ class Folder:
             _set_time(place, found[path])
         for start in range(0, len(wanted), READ_AT_ONCE):
             self._read_all(dict(wanted[start : start + READ_AT_ONCE]), found)
-        for marker in here.rglob(f"*{MARKER}"):
+        for marker in list(here.rglob(f"*{MARKER}")):  # of which folders are removed
             for name in _listed(marker):
                 (here / name).unlink(missing_ok=True)
             marker.unlink()
