@@ -5,8 +5,8 @@
 First: from the request to the first paint, in a browser that has never seen the page, and every address that it asks
 for. Second: a recording of --minutes is given to the page; until the tracks are shown, and until the clock of the
 player moves. Third: --uploads recordings of 3 s are sent at the same moment; how many come back whole, and the
-largest memory of the server with all its processes (proportional set size, 10^6 bytes). Needs the extra ``dev``, a
-Chromium and Linux.
+largest memory of the server with all its processes (resident, what they share counted for each, 10^6 bytes). Needs
+the extra ``dev``, a Chromium and Linux.
 """
 
 import argparse
@@ -110,10 +110,10 @@ class Memory(threading.Thread):
     @staticmethod
     def _size_mb(pid: int) -> float:
         try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except OSError:
+            resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
             return 0.0
-        return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024 / 1e6
+        return resident * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def send(url: str, content: bytes, name: str) -> str:

@@ -2,9 +2,11 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -227,6 +229,29 @@ def test_what_was_begun_too_often_is_reported(tmp_path, talk):
     again = Store(tmp_path, Limits())
     assert [one.id for one in again.unfinished()] == [good]
     assert again.get(bad).error == "bad.wav: the server was interrupted 3 times while it was separated; send it again"
+
+
+def test_the_size_of_a_folder_in_which_others_work(tmp_path):
+    from unbabble.serve.store import folder_bytes
+
+    (tmp_path / "kept").write_bytes(bytes(1000))
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            (tmp_path / "a" / "b").mkdir(parents=True)
+            (tmp_path / "a" / "b" / "c").write_bytes(bytes(10))
+            (tmp_path / "a").rename(tmp_path / "d")
+            shutil.rmtree(tmp_path / "d")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        sizes = {folder_bytes(tmp_path) for _ in range(500)}
+    finally:
+        ended.set()
+        worker.join()
+    assert sizes <= {1000, 1010}
 
 
 def workers(server: Server) -> list[int]:

@@ -1,6 +1,7 @@
 """Recordings on disk, each in a folder of its own, whose name nobody can guess."""
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -217,11 +218,12 @@ def remove_results(folder: Path) -> None:
 
 
 def folder_bytes(folder: Path) -> int:
-    """The size of all files in a folder; some may vanish meanwhile."""
+    """The size of all files in a folder; files and folders may vanish meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.stat().st_size
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(inside, name)).st_size
     return total
 
 
