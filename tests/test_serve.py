@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -109,6 +110,36 @@ def test_talkers_are_named_in_all_that_is_downloaded(server, talk):
     assert server.ask("PATCH", base, b'{"names": 3}', **kind).status == 422
     changed = server.ask("PATCH", base, b'{"names": {"speaker1": ""}}', **kind).json
     assert changed["tracks"][0]["name"] == "Talker 1"
+
+
+def client(language: str, server: Server) -> str:
+    """The example in the documentation, led to a server."""
+    page = (REPO / "docs" / "serve.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    (block,) = (block for block in blocks if "8000" in block and "docker" not in block)
+    return block.replace("http://127.0.0.1:8000", server.url)
+
+
+def test_the_client_of_curl_in_the_documentation(server, talk, by_hand, tmp_path):
+    if not (shutil.which("curl") and shutil.which("jq")):
+        pytest.skip("needs curl and jq")
+    shutil.copy(talk, tmp_path / "talk.m4a")
+    before = server.get("/api/recordings").json
+    done = subprocess.run(
+        ["sh", "-ec", client("sh", server)], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "talk.zip") as archive:
+        assert archive.read("talk/speaker1.wav") == (by_hand / "speaker1.wav").read_bytes()
+    assert server.get("/api/recordings").json == before
+
+
+def test_the_client_of_python_in_the_documentation(server, talk, tmp_path, monkeypatch):
+    pytest.importorskip("httpx")
+    shutil.copy(talk, tmp_path / "talk.m4a")
+    monkeypatch.chdir(tmp_path)
+    exec(client("python", server), {})
+    assert [soundfile.info(f"speaker{number}.flac").frames for number in (1, 2)] == [3 * RATE] * 2
 
 
 @pytest.mark.parametrize(
