@@ -2,10 +2,10 @@
 
     python benchmarks/cluster.py [--recordings 24] [--seconds 120] [--rounds 3] [--json FILE]
 
-A Ray cluster of one processor, one of two, and unbabble without one, in one process and in two (--jobs 2), separate the
-same recordings of noise in turn; that they load the networks first is not counted. What two processes gain over one is
-what the machine allows. Needs the extra ``cluster``, and a machine of at least two
-processors on which nothing else runs.
+A Ray cluster of one processor, one of two, and unbabble without one, in one process and in two (--jobs 2), separate
+the same recordings of noise in turn; that they load the networks first is not counted. What two processes gain over
+one is what the machine allows. Needs the extra ``cluster``, and a machine of at least two processors on which nothing
+else runs.
 """
 
 import argparse
