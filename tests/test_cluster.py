@@ -38,6 +38,7 @@ from unbabble.errors import ClusterError, OutputError
 from unbabble.files import Options, separate
 
 SMALL = {"object_store_memory": 80_000_000}
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 TASK = {"num_cpus": 1, "max_retries": 2}
 
 

@@ -111,7 +111,7 @@ def _placed(data: DataConfig, base: Path) -> DataConfig:
 
     def placed(value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(base / path for path in value)
+            return tuple(map(placed, value))
         if isinstance(value, SetConfig):
             return replace(value, folder=base / value.folder)
         return base / value if isinstance(value, Path) else value
