@@ -306,7 +306,7 @@ def test_closed_standard_streams_are_no_trouble(closed, tmp_path):
 )
 def test_names_that_no_system_takes_are_told_in_a_line(tmp_path, corpora, command):
     """Of 300 characters, wherever a name is given."""
-    if command[0] in ("rooms", "simulate", "train", "quantize", "compare", "evaluate"):
+    if command[0] in ("rooms", "simulate", "train", "quantize", "compare", "evaluate", "export"):
         pytest.importorskip("torch")  # without it, they say so first
     names = {
         "LONG": tmp_path / ("x" * 300),
