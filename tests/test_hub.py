@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import REPO, one_line_error, run, run_here
-from hub_server import Hub, Repository, serving
 
 pytest.importorskip("huggingface_hub")
-yaml = pytest.importorskip("yaml")
+pytest.importorskip("yaml")
 
+import yaml
+from hub_server import Hub, Repository, serving
 from huggingface_hub import constants
 
 from unbabble import Separator
