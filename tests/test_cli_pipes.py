@@ -16,6 +16,8 @@ from talkers import assert_separated, talk
 
 MIXTURE = talk(RATE).sum(0)
 
+ROUNDED = 2e-5  # between the two passes over a file, estimates have 16 bits
+
 
 def command(*arguments) -> list[str]:
     return [sys.executable, "-m", "unbabble", "separate", *map(str, arguments)]
@@ -63,7 +65,7 @@ def test_through_a_pipe_it_gives_what_the_file_gives(oracle_flags, expected, giv
     assert (done.returncode, done.stderr) == (0, "")
     tracks, rate = soundfile.read(io.BytesIO(done.stdout))
     assert rate == RATE
-    np.testing.assert_allclose(tracks, expected, atol=1e-6)
+    np.testing.assert_allclose(tracks, expected, atol=ROUNDED)
 
 
 def test_standard_input_into_files(tmp_path, oracle_flags, expected):
@@ -96,7 +98,7 @@ def test_unbuffered_standard_output_gets_every_byte(tmp_path, oracle_flags, expe
     data = b""
     while block := process.stdout.read(1000):
         data += block
-    np.testing.assert_allclose(soundfile.read(io.BytesIO(data))[0], expected, atol=1e-6)
+    np.testing.assert_allclose(soundfile.read(io.BytesIO(data))[0], expected, atol=ROUNDED)
 
 
 def test_tracks_come_while_the_recording_still_does(oracle_flags):
@@ -152,7 +154,7 @@ def test_what_does_not_go_with_a_pipe_is_refused(tmp_path, tiny_model):
     for arguments, code in (
         ([tmp_path], 2),
         ([tmp_path / "a.wav", "--channel", "each"], 2),
-        ([tmp_path / "a.wav", "--activity"], 2),
+        ([tmp_path / "a.wav", "--activity", "rttm"], 2),
         ([tmp_path / "a.wav", "--format", "flac"], 1),
         ([tmp_path / "no.wav"], 1),
         (["-", "--raw", "s16le"], 2),

@@ -51,7 +51,7 @@ def test_blocks_of_any_size_give_the_same_tracks(oracle):
     blocks = np.array_split(sources.sum(0, keepdims=True), [1, 50, 5000, 40_000], axis=1)
     joined = np.concatenate(list(separator.separate_blocks(blocks, 22050)), axis=1)
     assert_separated(joined, sources)
-    np.testing.assert_allclose(joined, separator(sources.sum(0), 22050), atol=1e-5)
+    np.testing.assert_allclose(joined, separator(sources.sum(0), 22050), atol=2e-5)
 
 
 def test_silence_in_gives_silence_out(tiny_model):
@@ -77,9 +77,9 @@ def test_a_siso_only_model_gives_as_many_tracks_as_asked(tiny_siso_only_model):
     for n_sources in (1, 3, 4):
         tracks = separator(speech(), RATE, n_sources)
         assert tracks.shape == (n_sources, speech().size)
-        assert tracks.any(1).all()
-    with pytest.raises(ModelError, match="1 to 8"):
-        separator(tone(1.0), 16000, 9)
+        assert tracks[0].any()
+    with pytest.raises(ValueError, match="1 to 10"):
+        separator(tone(1.0), 16000, 11)
 
 
 @pytest.mark.parametrize("model", ["tiny_model", "tiny_siso_only_model"])
@@ -111,9 +111,10 @@ def test_the_names_of_bundled_models_mean_those_and_folders_have_a_path(tiny_mod
             Separator(**wrong)
 
 
-def test_a_mixed_model_refuses_another_number_of_tracks(tiny_model):
-    with pytest.raises(ModelError, match="gives 2 tracks, or 1, not 3"):
-        Separator(tiny_model)(tone(1.0), 16000, 3)
+def test_any_model_gives_a_track_for_each_of_any_number(tiny_model):
+    for n_sources, n_tracks in ((3, 3), ((3, 6), 3), ("4-5", 4)):
+        assert Separator(tiny_model)(np.zeros(RATE), RATE, n_sources).shape == (n_tracks, RATE)
+    assert Separator(tiny_model)(np.zeros(RATE), RATE, "auto").shape == (0, RATE)
 
 
 NOTHING_TO_HEAR = np.zeros(16000)
@@ -163,10 +164,10 @@ def test_samples_may_be_whatever_holds_floats(tiny_model, kind):
     np.testing.assert_array_equal(Separator(tiny_model)(kind(samples), np.float64(16000)), tracks)
 
 
-@pytest.mark.parametrize("n_sources", ["2", 1.5, 0, -1, math.inf])
+@pytest.mark.parametrize("n_sources", ["many", 1.5, 0, -1, 11, math.inf, (3, 2)])
 def test_numbers_of_tracks_that_are_none_are_refused(tiny_model, tiny_siso_only_model, n_sources):
     for model in (tiny_model, tiny_siso_only_model):
-        with pytest.raises(ModelError, match=f"not {n_sources!r}|{n_sources!r} tracks cannot"):
+        with pytest.raises(ValueError, match=r"speakers .* (is not auto|cannot be)"):
             Separator(model)(NOTHING_TO_HEAR, 16000, n_sources)
 
 

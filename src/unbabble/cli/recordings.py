@@ -26,7 +26,7 @@ def separate(
         str, typer.Option(help="A bundled model's name, a model folder, or OWNER/NAME on the Hub.")
     ] = "default",
     speakers: Annotated[
-        str, typer.Option(metavar="auto|N", help="Tracks to give; auto leaves out those with nobody on them.")
+        str, typer.Option(metavar="auto|N|A-B", help="How many people talk, each of whom gets a track: 1 to 10.")
     ] = "auto",
     channel: Annotated[
         str, typer.Option(metavar="mix|N|each", help="Average all channels, take one, or separate each by itself.")
@@ -36,7 +36,10 @@ def separate(
     filename: Annotated[
         str, typer.Option(help="Names of tracks in the folder; fields: track, speaker, ext, channel.")
     ] = "{track}/{speaker}.{ext}",
-    activity: Annotated[bool, typer.Option("--activity", help="Write who speaks when, as RTTM and JSON.")] = False,
+    activity: Annotated[
+        str, typer.Option(metavar="FORMAT,...", help="Write who speaks when: rttm, labels, textgrid, csv.")
+    ] = "",
+    names: Annotated[str, typer.Option(metavar="NAME,...", help="Names of the people, in order of appearance.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Write the tracks as one wav to standard output.")] = False,
     raw: Annotated[
@@ -69,12 +72,13 @@ def separate(
     _check_usage(inputs, out, stdout, activity, raw, rate, cluster)
     options = Options(
         model=model,
-        speakers=_number_or_word(speakers),
+        speakers=speakers,
         channel=_number_or_word(channel),
         audio_format=audio_format,
         bits=bits,
         filename=filename,
         activity=activity,
+        names=names,
         force=force,
         window_s=window_s,
         overlap_s=overlap_s,
@@ -96,7 +100,7 @@ def _check_usage(
     inputs: Sequence[str],
     out: str | None,
     stdout: bool,
-    activity: bool,
+    activity: str,
     raw: str | None,
     rate: int | None,
     cluster: str | None,
@@ -105,7 +109,7 @@ def _check_usage(
     piped = "-" in inputs
     complaints = {
         "give --out with a folder for the results, or --stdout": (out is None) != stdout,
-        "--activity writes files: give --out instead of --stdout": stdout and activity,
+        "--activity writes files: give --out instead of --stdout": stdout and bool(activity),
         "standard input (-) stands alone": piped and len(inputs) > 1,
         "standard input is a terminal; lead a recording into it": piped and sys.stdin.isatty(),
         "standard output is a terminal; lead it into a file or a program": stdout and sys.stdout.isatty(),

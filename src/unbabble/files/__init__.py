@@ -14,6 +14,7 @@ from typing import Any
 
 from unbabble.base.progress import UNWATCHED, Advance, Progress
 from unbabble.errors import OutputError, UnbabbleError
+from unbabble.files.activity import ACTIVITY
 from unbabble.files.jobs import Job, Options, check_places, find_jobs
 from unbabble.files.one import Outcome, named_errors, opened, separate_into_pipe, separate_one
 from unbabble.files.results import SIDECAR, Place, earlier_result, recover, unfinished
@@ -91,7 +92,6 @@ def run_jobs(
     """
     check_places(jobs, options.filename)
     model, diarizer = open_model(options.model), open_diarizer(options.diarizer)
-    model.n_tracks(options.n_sources)
     left = unfinished([job.place for job in jobs])
     known = {
         index: outcome
@@ -123,17 +123,17 @@ def _settled(
         if options.force:
             return None
         decided = job.decided(options, model, diarizer)
-        earlier = earlier_result(job.place, decided, _planned(job.place, options, model))
+        earlier = earlier_result(job.place, decided, _planned(job.place, options))
     except UnbabbleError as error:
         return Outcome(job, error=error)
     return Outcome(job, earlier, earlier=True) if earlier else None
 
 
-def _planned(place: Place, options: Options, model: ModelFolder) -> list[Path]:
-    """The files that separating would write."""
+def _planned(place: Place, options: Options) -> list[Path]:
+    """The files that separating would write, if as many people talk as may."""
     ext = options.track_format.suffix[1:]
-    tracks = [place.path(f"speaker{number + 1}", ext) for number in range(model.n_tracks(options.n_sources))]
-    return [place.sidecar, *tracks, *([place.path(SIDECAR, "rttm")] if options.activity else [])]
+    tracks = [place.path(place.speaker(number), ext) for number in range(options.bounds.most)]
+    return [place.sidecar, *tracks, *(place.path(SIDECAR, ACTIVITY[name]) for name in options.activity)]
 
 
 @contextmanager

@@ -3,16 +3,29 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from unbabble.audio import AUDIO_SUFFIXES, RawFormat, TrackFormat, open_recording
 from unbabble.errors import ArgumentError, AudioError, OutputError, UnbabbleError
-from unbabble.files.results import FILENAME, SIDECAR, STAGE, Place, Template, free, same, track_of, tracks_listed
+from unbabble.files.activity import check_formats
+from unbabble.files.results import (
+    FILENAME,
+    SIDECAR,
+    STAGE,
+    Place,
+    Template,
+    check_names,
+    free,
+    same,
+    track_of,
+    tracks_listed,
+)
 from unbabble.inference.devices import AUTO, check_device
 from unbabble.inference.model_folder import DIARIZER, DiarizerFolder, ModelFolder
 from unbabble.inference.separator import Separator
+from unbabble.tracking.people import Bounds
 
 STDIN = "-"
 
@@ -26,7 +39,8 @@ class Options:
     model
         Name of a bundled model, a model folder, or ``OWNER/NAME`` on the Hub.
     speakers
-        How many tracks to give; ``"auto"`` leaves out tracks without an active speaker.
+        How many people talk, each of whom gets a track: a number, bounds such as ``(2, 6)`` or ``"2-6"``, or
+        ``"auto"`` for up to 10.
     channel
         ``"mix"`` averages all channels, a number (1 is the first) takes that one, ``"each"`` separates every channel
         by itself.
@@ -34,8 +48,12 @@ class Options:
         ``"wav"`` of 16, 24 or 32 bits (floats, the default), or ``"flac"`` of 24.
     filename
         Where tracks go below the folder for the results, with the fields track, speaker, ext and channel.
-    activity, force
-        Write who speaks when, too; replace results that are there.
+    activity
+        Write who speaks when, too: names of formats, in a list or as ``"rttm,labels,textgrid,csv"``.
+    names
+        Of the people, in order of appearance, in a list or as ``"Anna,Ben"``; others are speaker3 ...
+    force
+        Replace results that are there.
     window_s, overlap_s, diarizer, device
         As of ``Separator``; ``listener`` is the old name of ``diarizer``.
     jobs, threads
@@ -52,12 +70,13 @@ class Options:
     """
 
     model: str | Path = "default"
-    speakers: int | Literal["auto"] = "auto"
+    speakers: int | str | tuple[int, int] = "auto"
     channel: int | Literal["mix", "each"] = "mix"
     audio_format: str = "wav"
     bits: int | None = None
     filename: str = FILENAME
-    activity: bool = False
+    activity: str | Sequence[str] = ()
+    names: str | Sequence[str] = ()
     force: bool = False
     window_s: float | None = None
     overlap_s: float | None = None
@@ -77,7 +96,14 @@ class Options:
         TrackFormat.of(self.audio_format, self.bits)
         if self.max_hours is not None and not self.max_hours > 0:
             raise ArgumentError(f"max_hours {self.max_hours} is not a number above 0")
-        for name, words in (("speakers", ("auto",)), ("channel", ("mix", "each")), ("jobs", ())):
+        for name in ("activity", "names"):
+            value = getattr(self, name)
+            listed = value.split(",") if isinstance(value, str) else value
+            object.__setattr__(self, name, tuple(one.strip() for one in listed) if value else ())
+        Bounds.of(self.speakers)
+        check_formats(self.activity)
+        check_names(self.names)
+        for name, words in (("channel", ("mix", "each")), ("jobs", ())):
             value = getattr(self, name)
             if value not in words and not (isinstance(value, int) and value >= 1):
                 raise ArgumentError(f"{name} {value!r} is not {' or '.join((*words, 'a number from 1'))}")
@@ -88,9 +114,9 @@ class Options:
         return TrackFormat.of(self.audio_format, self.bits)
 
     @property
-    def n_sources(self) -> int | None:
-        """How many tracks are forced; None leaves it to the active speakers."""
-        return None if self.speakers == "auto" else self.speakers
+    def bounds(self) -> Bounds:
+        """How many people there may be."""
+        return Bounds.of(self.speakers)
 
     def separator(self, threads: int | None) -> Separator:
         """A separator as chosen. Raises ModelError; ValueError for the window."""
@@ -108,11 +134,13 @@ class Options:
         return {
             "model": model.card["checksums"],
             "listener": diarizer.checksums,
-            "speakers": self.speakers,
+            "tracking": asdict(diarizer.tracking),
+            "speakers": [self.bounds.least, self.bounds.most],
             "format": self.track_format.name,
             "window_s": self.window_s,
             "overlap_s": self.overlap_s,
-            "activity": self.activity,
+            "activity": list(self.activity),
+            "names": list(self.names),
         }
 
 
@@ -158,7 +186,7 @@ def find_jobs(inputs: Sequence[str | Path], out: Path, options: Options) -> list
     """The recordings named, and those in the folders named, each with a name of its own for the results."""
     template, taken = Template(options.filename), set[str]()
     return [
-        Job(source, Place(out, template, track, label), channel, error)
+        Job(source, Place(out, template, track, label, tuple(options.names)), channel, error)
         for given in inputs
         for source, relative, found_error in _recordings_of(given)
         for track, label, channel, error in _channels(source, free(track_of(relative), taken), found_error, options)

@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,6 +20,7 @@ from unbabble.audio import Downmix, Recording, Samples, TrackWriter, WavFile, op
 from unbabble.base.output import writing
 from unbabble.base.progress import UNWATCHED, Advance, Progress
 from unbabble.errors import ArgumentError, ModelError, OutputError, UnbabbleError
+from unbabble.files.activity import ACTIVITY, Activity, activity_text
 from unbabble.files.jobs import Job, Options, find_jobs
 from unbabble.files.results import SIDECAR, STAGED_SIDECAR, Place, staged
 from unbabble.inference.model_folder import ModelFolder
@@ -71,15 +73,13 @@ def named_errors(job: Job) -> Iterator[None]:
         raise UnbabbleError(message) from error
 
 
-def separated_blocks(recording: Recording, stream: Stream, downmix: Downmix, advance: Advance) -> Iterator[Samples]:
-    """Push a recording through a stream: blocks of (tracks, samples), as they are ready."""
+def mono_blocks(recording: Recording, downmix: Downmix, advance: Advance) -> Iterator[Samples]:
+    """The blocks of a recording as one channel, telling how much of it has been taken in."""
     n_done = 0
-    with stream:
-        for block in recording.blocks:
-            yield stream.push(downmix.push(block))
-            n_done += block.shape[1]
-            advance(n_done / recording.sample_rate, recording.duration_s)
-        yield stream.finish()
+    for block in recording.blocks:
+        yield downmix.push(block)
+        n_done += block.shape[1]
+        advance(n_done / recording.sample_rate, recording.duration_s)
 
 
 @contextmanager
@@ -118,12 +118,18 @@ def separate_into_pipe(
         if job.error is not None:
             raise job.error
         with named_errors(job), opened(job, options) as recording:
-            stream, bits = separator.stream(recording.sample_rate, options.n_sources), options.track_format.bits
-            sink = cast(BinaryIO, _Flushed(file))
-            with WavFile(sink, recording.sample_rate, stream.n_tracks, bits, recording.tags) as wav:
-                for block in separated_blocks(recording, stream, Downmix(job.channel), advance):
-                    wav.write(block)
-                    peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            sink, bits = cast(BinaryIO, _Flushed(file)), options.track_format.bits
+            n_sources = (
+                None if options.speakers == "auto" else options.speakers
+            )  # a stream begins with all its tracks
+            with (
+                separator.stream(recording.sample_rate, n_sources) as stream,
+                WavFile(sink, recording.sample_rate, stream.n_tracks, bits, recording.tags) as wav,
+            ):
+                mono = mono_blocks(recording, Downmix(job.channel), advance)
+                for tracks in chain(map(stream.push, mono), map(Stream.finish, [stream])):
+                    wav.write(tracks)
+                    peak = max(peak, float(np.abs(tracks).max(initial=0.0)))
     if peak > 1 and options.track_format.clips:
         progress.notice(f"{job.name}: tracks reach {peak:.2f} of full scale and are clipped; use --bits 32")
 
@@ -133,19 +139,28 @@ def _separate(job: Job, separator: Separator, options: Options, advance: Advance
     started = time.perf_counter()
     decided = job.decided(options, separator.model, separator.diarizer.folder)
     downmix = Downmix(job.channel)
-    with opened(job, options) as recording, staged(job.place) as stage:
-        stream = separator.stream(recording.sample_rate, options.n_sources, separator.engine.at_once)
+    with (
+        opened(job, options) as recording,
+        staged(job.place) as stage,
+        separator.two_pass(recording.sample_rate, options.speakers, stage) as passes,
+    ):
+        passes.expect(recording.duration_s or 0.0)
+        for block in mono_blocks(recording, downmix, advance):
+            passes.push(block)
+        everyone = range(passes.finish())
         suffix = options.track_format.suffix
-        paths = [stage / f"speaker{number + 1}{suffix}" for number in range(stream.n_tracks)]
+        paths = [stage / f"{job.place.speaker(number)}{suffix}" for number in everyone]
         with TrackWriter(paths, recording.sample_rate, options.track_format, recording.tags) as writer:
-            for block in separated_blocks(recording, stream, downmix, advance):
-                writer.write(block)
-            everyone, active = tuple(range(stream.n_tracks)), stream.active_speakers
-            kept = everyone if options.n_sources else active
+            for tracks in passes.tracks():
+                writer.write(tracks)
+            active = passes.active_speakers
+            kept = list(everyone) if options.bounds.least else list(active)
             writer.drop(set(everyone) - set(kept))
         for index, path in zip(kept, paths, strict=False):  # those that are left count from 1
             with writing(path):
                 paths[index].rename(path)
+        speakers = [path.stem for path in paths[: len(kept)]]
+        turns = [replace(turn, speaker=kept.index(turn.speaker)) for turn in passes.turns]
         summary = {
             "input": job.name,
             **decided,
@@ -163,21 +178,22 @@ def _separate(job: Job, separator: Separator, options: Options, advance: Advance
             "gain": writer.gain,
             "talkers_heard": len(active),
             "tracks": [
-                _track_entry(job.place, path.name, writer.peaks[index] * writer.gain)
-                for index, path in zip(kept, paths, strict=False)
+                _track_entry(job.place, speaker, suffix, writer.peaks[index] * writer.gain)
+                for index, speaker in zip(kept, speakers, strict=True)
             ],
         }
         if options.activity:
-            turns = [(paths[kept.index(turn.speaker)].stem, turn) for turn in stream.turns]
-            summary["turns"] = [_turn_entry(name, turn) for name, turn in turns]
-            _write_text(stage / f"{SIDECAR}.rttm", "".join(_rttm_line(job, name, turn) for name, turn in turns))
+            summary["turns"] = [_turn_entry(speakers[turn.speaker], turn) for turn in turns]
+        channel, duration_s = 1 + (job.channel or 0), summary["duration_s"]
+        activity = Activity(job.place.track, channel, duration_s, speakers, turns)
+        for name in options.activity:
+            _write_text(stage / f"{SIDECAR}.{ACTIVITY[name]}", activity_text(activity, name))
         _write_text(stage / STAGED_SIDECAR, json.dumps(summary, indent=2) + "\n")
     return summary
 
 
-def _track_entry(place: Place, name: str, peak: float) -> dict[str, Any]:
-    speaker, ext = name.split(".")
-    file = os.path.relpath(place.path(speaker, ext), place.sidecar.parent)
+def _track_entry(place: Place, speaker: str, suffix: str, peak: float) -> dict[str, Any]:
+    file = os.path.relpath(place.path(speaker, suffix[1:]), place.sidecar.parent)
     return {"speaker": speaker, "file": Path(file).as_posix(), "peak_db": _decibels(peak)}
 
 
@@ -188,13 +204,6 @@ def _turn_entry(speaker: str, turn: Turn) -> dict[str, Any]:
         "speaker": speaker,
         "overlapped_share": round(turn.overlap_ratio, 3),
     }
-
-
-def _rttm_line(job: Job, speaker: str, turn: Turn) -> str:
-    """One turn in the Rich Transcription Time Marked format (NIST, RT-09): no field may hold a blank."""
-    name, channel = "_".join(job.place.track.split()), 1 + (job.channel or 0)
-    duration_s = turn.end_s - turn.start_s
-    return f"SPEAKER {name} {channel} {turn.start_s:.3f} {duration_s:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
 
 
 def _notices(job: Job, summary: dict[str, Any], model: ModelFolder) -> Iterator[str]:
@@ -210,6 +219,8 @@ def _notices(job: Job, summary: dict[str, Any], model: ModelFolder) -> Iterator[
             f"{job.name}: channel {number} would cancel the others and was inverted for the average; "
             "--channel 1 takes one alone"
         )
+    if unheard := job.place.names[len(summary["tracks"]) :]:
+        yield f"{job.name}: {len(summary['tracks'])} heard, so there is no track of {', '.join(unheard)}"
     if summary["gain"] != 1:
         yield f"{job.name}: tracks scaled by {summary['gain']:.3f} together, so that none clips"
 

@@ -10,9 +10,9 @@ import re
 import shutil
 import string
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -20,7 +20,8 @@ from typing import Any
 from unbabble.base.output import UNFINISHED, beside, differing, held, is_held, writing
 from unbabble.base.reading import from_json
 from unbabble.errors import ArgumentError, OutputError
-from unbabble.inference.model_folder import MOST_SOURCES
+from unbabble.files.activity import ACTIVITY
+from unbabble.tracking.people import MOST_PEOPLE
 
 FILENAME = "{track}/{speaker}.{ext}"
 FIELDS = ("track", "speaker", "ext", "channel")
@@ -35,7 +36,8 @@ class Template:
     """Names of results, such as ``{track}/{speaker}.{ext}``: relative, with a speaker, ending in ``.{ext}``.
 
     track: the input's name without suffix, below the folders that it has in the folder given; speaker: speaker1 ...
-    (``separation`` for what is written of all together); ext: wav, flac, json or rttm; channel: mix, channel1 ...
+    or a name (``separation`` for what is written of all together); ext: wav, flac, json, rttm ...; channel: mix,
+    channel1 ...
     Raises ValueError for any other.
     """
 
@@ -67,14 +69,19 @@ def _wrong_with(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the results of one recording go. out: the folder for all; track, channel: as in the template; url: what a
-    user calls the folder, where that is not its path."""
+    """Where the results of one recording go. out: the folder for all; track, channel: as in the template; names: of
+    the people, in order of appearance; url: what a user calls the folder, where that is not its path."""
 
     out: Path
     template: Template
     track: str
     channel: str
+    names: tuple[str, ...] = ()
     url: str | None = None
+
+    def speaker(self, number: int) -> str:
+        """Who is heard as number 0, 1 ...: the name, or speaker1 ... where there is none."""
+        return self.names[number] if number < len(self.names) else f"speaker{number + 1}"
 
     def path(self, name: str, ext: str) -> Path:
         """Of a speaker's track, or of what is written of all (SIDECAR)."""
@@ -92,8 +99,21 @@ class Place:
 
     def everything(self) -> Iterator[Path]:
         """All paths at which any separation could leave a result."""
-        yield from (self.path(SIDECAR, ext) for ext in ("json", "rttm"))
-        yield from (self.path(f"speaker{n + 1}", ext) for n in range(MOST_SOURCES) for ext in ("wav", "flac"))
+        yield from (self.path(SIDECAR, ext) for ext in ("json", *ACTIVITY.values()))
+        yield from (self.path(self.speaker(n), ext) for n in range(MOST_PEOPLE) for ext in ("wav", "flac"))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError for names of people that no file can have, that are given twice, or are too many."""
+    if len(names) > MOST_PEOPLE:
+        raise ArgumentError(f"there are {len(names)} names; expected {MOST_PEOPLE} at most")
+    taken = [SIDECAR, *(f"speaker{number + 1}" for number in range(MOST_PEOPLE))]
+    for name in names:
+        if safe(name) != name or "/" in name:
+            raise ArgumentError(f"the name {name!r} cannot be that of a file; leave out what is special in it")
+        if same(name) in taken:
+            raise ArgumentError(f"the name {name!r} is given twice, or stands for something else; choose another")
+        taken.append(same(name))
 
 
 def track_of(relative: Path) -> str:
@@ -205,10 +225,13 @@ def publish(stage: Path, place: Place) -> None:
 
 def _remove_earlier(place: Place) -> None:
     """Remove what an earlier run left, its sidecar last; of what that lists only what could be ours."""
-    if not read_sidecar(place.sidecar):
+    content = read_sidecar(place.sidecar)
+    if not content:
         return
-    possible = {os.path.normpath(path) for path in place.everything()}
-    for path in [*tracks_listed(place.sidecar), place.path(SIDECAR, "rttm"), place.sidecar]:
+    names = tuple(str(track.get("speaker")) for track in content["tracks"])
+    possible = {os.path.normpath(path) for path in replace(place, names=names).everything()}
+    activity = [place.path(SIDECAR, ext) for ext in ACTIVITY.values()]
+    for path in [*tracks_listed(place.sidecar), *activity, place.sidecar]:
         if os.path.normpath(path) in possible:
             with writing(path):
                 path.unlink(missing_ok=True)

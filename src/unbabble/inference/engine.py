@@ -154,6 +154,7 @@ class Diarizer:
     def __init__(self, diarizer: str | Path = DIARIZER, device: str = AUTO) -> None:
         self.folder = open_diarizer(diarizer)
         self.sample_rate, self.embedding_size = self.folder.sample_rate, self.folder.embedding_size
+        self.parameters = self.folder.tracking
         frames = "rows", "frames"
         outputs: dict[str, Axes] = {"counts": (*frames, 3), self.folder.embeddings: (*frames, self.embedding_size)}
         self._graph = Graph(self.folder.graph, {"signals": ("rows", "samples")}, outputs, device)

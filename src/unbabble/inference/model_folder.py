@@ -17,6 +17,7 @@ from unbabble.audio import RATES_HZ
 from unbabble.base.reading import from_json
 from unbabble.errors import ModelError
 from unbabble.inference.hub import download, hub_name
+from unbabble.tracking.parameters import Parameters
 
 BUNDLED = Path(__file__).parents[1] / "models"
 CARD = "model.json"
@@ -123,6 +124,8 @@ class DiarizerFolder:
         In Hz, of what its graph is given.
     embedding_size, embeddings
         Dimensions of the speaker embeddings, and what the graph calls them.
+    tracking
+        The numbers with which people are found and followed, tuned for it: the card's ``tracking``.
     """
 
     path: Path
@@ -132,6 +135,7 @@ class DiarizerFolder:
     graph: Path
     embeddings: str
     checksums: dict[str, str]
+    tracking: Parameters
 
 
 def open_diarizer(diarizer: str | Path = DIARIZER) -> DiarizerFolder:
@@ -158,6 +162,7 @@ def open_diarizer(diarizer: str | Path = DIARIZER) -> DiarizerFolder:
         folder / graph,
         embeddings,
         card.texts("checksums"),
+        _tracking(card),
     )
     check_file(opened.graph, opened.checksums, card.path.name)
     return opened
@@ -272,6 +277,17 @@ def check_file(path: Path, checksums: dict[str, str], card: str = CARD) -> None:
         raise ModelError(f"{path}: missing from its folder, or not readable; get the folder again") from None
     if found != checksums.get(path.name):
         raise ModelError(f"{path}: checksum differs from that in {card}: damaged or changed; get the folder again")
+
+
+def _tracking(card: Card) -> Parameters:
+    """The numbers of tracking that a card has, else the defaults. Raises ModelError."""
+    values = card.values.get("tracking", {})
+    try:
+        return Parameters.of(values)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{card.path}: tracking is {reprlib.repr(values)}: {error}; export the model again"
+        ) from None
 
 
 def _are_texts(value: Any) -> bool:

@@ -18,11 +18,17 @@ from unbabble.errors import ArgumentError, AudioError
 from unbabble.inference.devices import AUTO
 from unbabble.inference.engine import Diarizer, Engine
 from unbabble.inference.model_folder import DIARIZER, SHORTEST_OVERLAP_S, WINDOWS_S, open_model, portable
-from unbabble.inference.windows import Known, LongSeparation
+from unbabble.inference.spill import Spill
+from unbabble.inference.windows import Known, Separated, SeparatedWindows, WindowJoiner
 from unbabble.tracking.activity import Turn
-from unbabble.tracking.stitch import Stitcher
+from unbabble.tracking.people import Bounds, KnownPeople, Pieces, find_people, pieces_of
+from unbabble.tracking.stitch import Stitcher, WindowFrames, observe
+from unbabble.tracking.viterbi import Observations
 
 Samples = NDArray[np.float32]
+
+Speakers = int | str | tuple[int, int] | None
+"""How many people talk: a number, bounds such as ``(2, 6)`` or ``"2-6"``, ``"auto"``; None: the model's number."""
 
 RESAMPLING_S = 0.1  # that both resamplers hold back, at most
 
@@ -87,8 +93,8 @@ class Separator(AbstractContextManager["Separator"]):
         self.engine = Engine(self.model, threads, device)
         self.diarizer = Diarizer(diarizer if listener is None else listener, device)
 
-    def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: int | None = None) -> Samples:
-        """Separate a recording that is in memory.
+    def __call__(self, samples: ArrayLike, sample_rate: int, n_sources: Speakers = None) -> Samples:
+        """Separate a recording that is in memory, with hindsight: all of it decides who talks when.
 
         Parameters
         ----------
@@ -97,12 +103,14 @@ class Separator(AbstractContextManager["Separator"]):
         sample_rate
             8000 to 192000 Hz.
         n_sources
-            How many tracks to give; None: as many as the model was trained for.
+            How many people talk, each of whom gets a track: a number, bounds such as ``(2, 6)`` or ``"2-6"``, or
+            ``"auto"`` for up to 10. None: as many tracks as the model was trained for, silent where fewer talk.
 
         Returns
         -------
         array
-            float32 (n_sources, n_samples) at the same rate and at the levels that the talkers have in the mixture.
+            float32 (tracks, n_samples) at the same rate and at the levels that the talkers have in the mixture, in
+            the order in which they are first heard.
 
         Raises
         ------
@@ -113,12 +121,16 @@ class Separator(AbstractContextManager["Separator"]):
         ValueError
             Where the separator is closed.
         """
-        return np.concatenate(list(self.separate_blocks([samples], sample_rate, n_sources)), axis=1)
+        with self.two_pass(sample_rate, n_sources) as passes:
+            passes.push(samples)
+            passes.finish()
+            return np.concatenate(list(passes.tracks()), axis=1)
 
     def separate_blocks(
-        self, blocks: Iterable[ArrayLike], sample_rate: int, n_sources: int | None = None
+        self, blocks: Iterable[ArrayLike], sample_rate: int, n_sources: Speakers = None
     ) -> Iterator[Samples]:
-        """Separate a recording that comes in blocks: (samples,) or (1, samples) in, (n_sources, samples) out.
+        """Separate a recording that comes in blocks, as ``stream`` does: (samples,) or (1, samples) in, (tracks,
+        samples) out.
 
         Blocks may have any size; together the output has exactly the length of the input. Errors as above.
         """
@@ -127,7 +139,7 @@ class Separator(AbstractContextManager["Separator"]):
                 yield stream.push(block)
             yield stream.finish()
 
-    def stream(self, sample_rate: int, n_sources: int | None = None, at_once: int = 1) -> "Stream":
+    def stream(self, sample_rate: int, n_sources: Speakers = None, at_once: int = 1) -> "Stream":
         """Begin a recording that comes block by block, live or not, and whose tracks are wanted as they are ready.
 
         Parameters
@@ -135,8 +147,9 @@ class Separator(AbstractContextManager["Separator"]):
         sample_rate
             8000 to 192000 Hz.
         n_sources
-            How many tracks to give; None: as many as the model was trained for, of which ``Stream.active_speakers``
-            tells the ones in which anybody talks.
+            How many people there may be, as above: there are as many tracks from the beginning, of which
+            ``Stream.active_speakers`` tells the ones in which anybody has talked. A person who is first heard gets
+            the next of them, and keeps it.
         at_once
             Windows separated side by side, each of which adds to the delay.
 
@@ -146,6 +159,24 @@ class Separator(AbstractContextManager["Separator"]):
             As above.
         """
         return Stream(self, sample_rate, n_sources, at_once)
+
+    def two_pass(self, sample_rate: int, n_sources: Speakers = None, folder: Path | None = None) -> "TwoPass":
+        """Begin a recording that comes block by block, and whose tracks are wanted when all of it is known.
+
+        Parameters
+        ----------
+        sample_rate, n_sources
+            As above.
+        folder
+            For a nameless file of 0.5 MB a second at 16 kHz where the recording is longer than 2 minutes; None:
+            where temporary files are.
+
+        Raises
+        ------
+        AudioError, ModelError, OutputError, ValueError
+            As above, and where the disk takes no more.
+        """
+        return TwoPass(self, sample_rate, n_sources, folder)
 
     def close(self) -> None:
         """End what is under way, and the threads; it then separates no more."""
@@ -166,7 +197,112 @@ def _separator(model: str | Path, diarizer: str | Path, settings: dict[str, Any]
     return Separator(model, diarizer=diarizer, **settings)
 
 
-class Stream(AbstractContextManager["Stream"]):
+class _Recording(AbstractContextManager[Any]):
+    """Blocks of a recording in, its separated windows out: what a stream and the first of two passes share."""
+
+    def __init__(self, separator: Separator, sample_rate: int, n_sources: Speakers, at_once: int) -> None:
+        self.sample_rate = checked_rate(sample_rate)
+        if not _is_whole(at_once) or at_once < 1:
+            raise ArgumentError(f"at_once must be a whole number from 1, not {at_once!r}")
+        self._model, self._diarizer = separator.model, separator.diarizer
+        rate = self._model.sample_rate
+        self.bounds = Bounds(0, self._model.n_sources) if n_sources is None else Bounds.of(n_sources)
+        window, self._overlap = (round(length * rate) for length in (separator.window_s, separator.overlap_s))
+        submit = _as_it_is if self.bounds.most == 1 else partial(separator.engine.submit, n_sources=self._n_estimates)
+        self._to_model, self._high_pass = Resampler(self.sample_rate, rate), HighPass(rate)
+        self._windows = SeparatedWindows(window, self._overlap, rate, submit, at_once)
+        self._frames = WindowFrames(rate, window, self._overlap)
+        self._stitcher = Stitcher(self._frames, self._diarizer.parameters)
+        self._joiner, self._from_model = WindowJoiner(self._overlap), Resampler(rate, self.sample_rate)
+        self._n_windows = self._n_in = self._n_out = 0
+        self._process: int | None = os.getpid()  # None: finished
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Who has talked when, so far, in order of their start."""
+        return self._stitcher.turns(self._n_in / self.sample_rate)
+
+    @property
+    def active_speakers(self) -> tuple[int, ...]:
+        """The tracks (0-based) in which somebody talks, as far as tracks have come back."""
+        return tuple(sorted({turn.speaker for turn in self.turns}))
+
+    def close(self) -> None:
+        """Give up what is under way; no more can be pushed."""
+        self._process = None
+        self._windows.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a recording under way cannot be copied or pickled; begin another with the Separator")
+
+    @property
+    def _n_estimates(self) -> int:
+        n_sources = self._model.n_sources
+        return min(self.bounds.most, n_sources) if self._model.any_sources else n_sources
+
+    def _pushed(self, block: ArrayLike) -> Iterator[tuple[Separated, Observations, Pieces]]:
+        """With the next samples of the recording, the windows that are ready and what is known of them."""
+        self._check_open()
+        samples = checked_samples(block)
+        self._n_in += samples.shape[1]
+        try:
+            yield from self._observed(self._windows.push(self._high_pass.push(self._to_model.push(samples))))
+        except BaseException:  # a window is missing
+            self.close()
+            raise
+
+    def _finished(self) -> Iterator[tuple[Separated, Observations, Pieces]]:
+        """The rest of the windows. Raises AudioError where the recording is too short."""
+        self._check_open()
+        if self._n_in < SHORTEST_S * self.sample_rate:
+            self.close()
+            raise AudioError(
+                f"too short: {self._n_in} samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; "
+                "record it again"
+            )
+        try:
+            for heard in (self._high_pass.push(self._to_model.finish()), self._high_pass.finish()):
+                yield from self._observed(self._windows.push(heard))
+            yield from self._observed(self._windows.finish())
+        finally:
+            self.close()
+
+    def _observed(self, windows: Iterable[Separated]) -> Iterator[tuple[Separated, Observations, Pieces]]:
+        for window in windows:
+            seen = observe(window.mixture, window.estimates, self._model.sample_rate, self._diarizer)
+            yield window, seen, pieces_of(seen, self._frames.unheard(self._n_windows), self._diarizer.parameters)
+            self._n_windows += 1
+
+    def _stitched(self, window: Separated, seen: Observations, people: Samples, n_tracks: int) -> Samples:
+        """What is ready of the tracks with the next window: (n_tracks, samples)."""
+        tracks = self._stitcher.push(window.mixture, window.estimates, seen, people) / window.gain
+        silent = np.zeros((n_tracks - len(people), window.mixture.size), np.float32)
+        return self._fitted(self._from_model.push(self._joiner.push(np.concatenate([tracks, silent]))))
+
+    def _rest(self, n_tracks: int) -> Samples:
+        """The end of the tracks: in all as many samples as were pushed."""
+        tail = self._joiner.finish()
+        rest = [] if tail is None else [self._from_model.push(tail), self._from_model.finish()]
+        fitted = self._fitted(np.concatenate([np.zeros((n_tracks, 0), np.float32), *rest], axis=1))
+        return np.pad(fitted, ((0, 0), (0, self._n_in - self._n_out)))
+
+    def _fitted(self, tracks: Samples) -> Samples:
+        """No more of the tracks than was pushed: resampling may give a sample too many."""
+        tracks = tracks[:, : self._n_in - self._n_out]
+        self._n_out += tracks.shape[1]
+        return tracks
+
+    def _check_open(self) -> None:
+        if self._process is None:
+            raise ArgumentError("the recording is finished; begin another with the Separator")
+        if self._process != os.getpid():
+            raise ArgumentError("the recording has begun in another process; begin one in this with the Separator")
+
+
+class Stream(_Recording):
     """Blocks of a recording in, blocks of its tracks out; made by ``Separator.stream``.
 
     ``with`` or ``close`` gives up what is under way where the recording is not finished. It is of the
@@ -186,28 +322,11 @@ class Stream(AbstractContextManager["Stream"]):
     >>> tracks = stream.push(block)  # doctest: +SKIP
     """
 
-    def __init__(
-        self, separator: Separator, sample_rate: int, n_sources: int | None = None, at_once: int = 1
-    ) -> None:
-        self.sample_rate = checked_rate(sample_rate)
-        if not _is_whole(at_once) or at_once < 1:
-            raise ArgumentError(f"at_once must be a whole number from 1, not {at_once!r}")
-        model = separator.model
-        self.n_tracks = model.n_tracks(n_sources)
-        self.delay_s = (
-            separator.window_s * at_once + KERNEL_S + RESAMPLING_S * (self.sample_rate != model.sample_rate)
-        )
-        self._to_model = Resampler(self.sample_rate, model.sample_rate)
-        self._high_pass = HighPass(model.sample_rate)
-        self._from_model = Resampler(model.sample_rate, self.sample_rate)
-        window, overlap = (round(length * model.sample_rate) for length in (separator.window_s, separator.overlap_s))
-        self._stitcher = Stitcher(self.n_tracks, model.sample_rate, overlap, separator.diarizer)
-        submit = partial(separator.engine.submit, n_sources=self.n_tracks) if self.n_tracks > 1 else _as_it_is
-        self._separation = LongSeparation(
-            window, overlap, model.sample_rate, submit, self._stitcher, self.n_tracks, at_once
-        )
-        self._n_in = self._n_out = 0
-        self._process: int | None = os.getpid()  # None: finished
+    def __init__(self, separator: Separator, sample_rate: int, n_sources: Speakers = None, at_once: int = 1) -> None:
+        super().__init__(separator, sample_rate, n_sources, at_once)
+        resampling_s = RESAMPLING_S * (self.sample_rate != self._model.sample_rate)
+        self.n_tracks, self.delay_s = self.bounds.most, separator.window_s * at_once + KERNEL_S + resampling_s
+        self._people = KnownPeople(self.n_tracks, self._diarizer.parameters, self._diarizer.embedding_size)
 
     def push(self, block: ArrayLike) -> Samples:
         """The next samples of the recording.
@@ -231,65 +350,72 @@ class Stream(AbstractContextManager["Stream"]):
         ValueError
             Where the stream is finished or closed, after an error too, or has begun in another process.
         """
-        self._check_open()
-        samples = checked_samples(block)
-        self._n_in += samples.shape[1]
-        try:
-            heard = self._high_pass.push(self._to_model.push(samples))
-            return self._fitted(self._from_model.push(self._separation.push(heard)))
-        except BaseException:  # a window is missing
-            self.close()
-            raise
+        return self._tracks(self._pushed(block))
 
     def finish(self) -> Samples:
         """The rest of the tracks: in all as many samples as were pushed. Raises AudioError where they are too few."""
-        self._check_open()
-        if self._n_in < SHORTEST_S * self.sample_rate:
-            self.close()
-            raise AudioError(
-                f"too short: {self._n_in} samples; expected at least {SHORTEST_S * 1000:.0f} ms of audio; "
-                "record it again"
-            )
-        with self:
-            heard = [self._high_pass.push(self._to_model.finish()), self._high_pass.finish()]
-            tracks = [*map(self._separation.push, heard), self._separation.finish()]
-            rest = [*map(self._from_model.push, tracks), self._from_model.finish()]
-        fitted = self._fitted(np.concatenate(rest, axis=1))
-        missing = np.zeros((self.n_tracks, self._n_in - self._n_out), np.float32)
-        return np.concatenate([fitted, missing], axis=1)
+        return np.concatenate([self._tracks(self._finished()), self._rest(self.n_tracks)], axis=1)
 
-    @property
-    def active_speakers(self) -> tuple[int, ...]:
-        """The tracks (0-based) in which somebody talks, as far as tracks have come back."""
-        return tuple(sorted({turn.speaker for turn in self.turns}))
+    def _tracks(self, windows: Iterable[tuple[Separated, Observations, Pieces]]) -> Samples:
+        tracks = [np.zeros((self.n_tracks, 0), np.float32)]
+        for window, seen, pieces in windows:
+            self._people.hear(pieces)
+            tracks.append(self._stitched(window, seen, self._people.embeddings, self.n_tracks))
+        return np.concatenate(tracks, axis=1)
 
-    @property
-    def turns(self) -> tuple[Turn, ...]:
-        """Who has talked when, so far, in order of their start."""
-        return self._stitcher.turns
 
-    def close(self) -> None:
-        """Give up what is under way; the stream then takes no more."""
-        self._process = None
-        self._separation.stop()
+class TwoPass(_Recording):
+    """A recording in blocks in; then, decided with hindsight, its tracks out; made by ``Separator.two_pass``.
+
+    ``with`` or ``close`` gives up what is under way, and frees what was kept.
+
+    Examples
+    --------
+    >>> with Separator().two_pass(48000, "auto") as passes:  # doctest: +SKIP
+    ...     for block in blocks:
+    ...         passes.push(block)
+    ...     n_tracks = passes.finish()
+    ...     for tracks in passes.tracks():
+    ...         ...
+    """
+
+    def __init__(
+        self, separator: Separator, sample_rate: int, n_sources: Speakers = None, folder: Path | None = None
+    ) -> None:
+        super().__init__(separator, sample_rate, n_sources, separator.engine.at_once)
+        self._n_tracks = self._model.n_sources if n_sources is None else self.bounds.least
+        self._spill, self._pieces = Spill(folder), list[Pieces]()
+
+    def expect(self, duration_s: float) -> None:
+        """Raise OutputError where the disk has no room for a recording of that length."""
+        self._spill.expect(duration_s * self._model.sample_rate)
+
+    def push(self, block: ArrayLike) -> None:
+        """The next samples, as for ``Stream.push``. Raises the same, and OutputError."""
+        self._keep(self._pushed(block))
+
+    def finish(self) -> int:
+        """End the first pass: how many tracks there are. Raises AudioError where the recording is too short."""
+        self._keep(self._finished())
+        pieces = Pieces.joined(self._pieces, self._diarizer.embedding_size)
+        self._people = find_people(pieces, self.bounds, self._diarizer.parameters)
+        self._n_tracks = max(self._n_tracks, len(self._people))
+        return self._n_tracks
+
+    def tracks(self) -> Iterator[Samples]:
+        """Blocks of the tracks: (tracks, samples); in all as many samples as were pushed."""
+        for window, seen in self._spill:
+            yield self._stitched(window, seen, self._people, self._n_tracks)
+        yield self._rest(self._n_tracks)
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        self._spill.close()
 
-    def __reduce__(self) -> Any:
-        raise TypeError("a stream cannot be copied or pickled; begin another with Separator.stream")
-
-    def _check_open(self) -> None:
-        if self._process is None:
-            raise ValueError("the stream is finished; begin another with Separator.stream")
-        if self._process != os.getpid():
-            raise ValueError("the stream has begun in another process; begin one in this with Separator.stream")
-
-    def _fitted(self, tracks: Samples) -> Samples:
-        """No more of the tracks than was pushed: resampling may give a sample too many."""
-        tracks = tracks[:, : self._n_in - self._n_out]
-        self._n_out += tracks.shape[1]
-        return tracks
+    def _keep(self, windows: Iterable[tuple[Separated, Observations, Pieces]]) -> None:
+        for window, seen, pieces in windows:
+            self._spill.append(window, seen)
+            self._pieces.append(pieces)
 
 
 def checked_samples(block: ArrayLike) -> Samples:

@@ -1,7 +1,7 @@
 """A long signal as overlapping windows, each of which is separated, and separated windows as long tracks."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,15 +39,18 @@ class Known:
         pass
 
 
-class Stitches(Protocol):
-    """Puts the windows of a recording together, one after the other."""
+@dataclass(frozen=True)
+class Separated:
+    """A window of a recording: mixture (samples,), estimates (estimates, samples), and the gain (samples,) over
+    knocks that both have been through."""
 
-    def push(self, mixture: Samples, estimates: Samples) -> Samples:
-        """A window (samples,) and its estimates (estimates, samples) -> its tracks (tracks, samples)."""
+    mixture: Samples
+    estimates: Samples
+    gain: Samples
 
 
-class LongSeparation:
-    """A long mixture in blocks in, its tracks out, by way of overlapping windows.
+class SeparatedWindows:
+    """A long mixture in blocks in, its overlapping windows out, separated, in order.
 
     Parameters
     ----------
@@ -57,58 +60,45 @@ class LongSeparation:
         Hz.
     separate
         Begins to separate a window (1, samples).
-    stitcher
-        Puts estimates onto tracks.
-    n_tracks
-        How many there are.
     at_once
         Windows under way side by side.
     """
 
     def __init__(
-        self,
-        window: int,
-        overlap: int,
-        sample_rate: int,
-        separate: Callable[[Samples], Pending],
-        stitcher: Stitches,
-        n_tracks: int,
-        at_once: int = 1,
+        self, window: int, overlap: int, sample_rate: int, separate: Callable[[Samples], Pending], at_once: int = 1
     ) -> None:
-        self._splitter, self._joiner = WindowSplitter(window, overlap), WindowJoiner(overlap)
-        self._separate, self._stitcher = separate, stitcher
-        self._sample_rate, self._n_tracks, self._at_once = sample_rate, n_tracks, at_once
+        self._splitter = WindowSplitter(window, overlap)
+        self._separate, self._sample_rate, self._at_once = separate, sample_rate, at_once
         self._under_way: deque[tuple[Samples, Samples, Pending]] = deque()
 
-    def push(self, mixture: Samples) -> Samples:
-        """The next samples (1, samples) -> as many of the tracks (tracks, samples) as are ready."""
-        return self._tracks(self._splitter.push(mixture))
+    def push(self, mixture: Samples) -> Iterator[Separated]:
+        """With the next samples (1, samples), the windows that are ready."""
+        for window in self._splitter.push(mixture):
+            yield from self._begin(window)
 
-    def finish(self) -> Samples:
-        """The rest of the tracks (tracks, samples)."""
-        rest = [self._tracks(self._splitter.finish()), *self._stitched(0), self._joiner.finish(self._n_tracks)]
-        return np.concatenate(rest, axis=1)
+    def finish(self) -> Iterator[Separated]:
+        """The rest of the windows."""
+        for window in self._splitter.finish():
+            yield from self._begin(window)
+        yield from self._ready(0)
 
     def stop(self) -> None:
         """Give up what is under way."""
         while self._under_way:
             self._under_way.popleft()[2].stop()
 
-    def _tracks(self, windows: Iterable[Samples]) -> Samples:
-        tracks = [np.zeros((self._n_tracks, 0), np.float32)]
-        for window in windows:
-            gain = gain_over_knocks(window[0], self._sample_rate)
-            self._under_way.append((window[0] * gain, gain, self._separate(window * gain)))
-            tracks.extend(self._stitched(self._at_once - 1))
-        return np.concatenate(tracks, axis=1)
+    def _begin(self, window: Samples) -> Iterator[Separated]:
+        gain = gain_over_knocks(window[0], self._sample_rate)
+        self._under_way.append((window[0] * gain, gain, self._separate(window * gain)))
+        yield from self._ready(self._at_once - 1)
 
-    def _stitched(self, left: int) -> Iterable[Samples]:
+    def _ready(self, left: int) -> Iterator[Separated]:
         """What is ready once at most so many windows are left under way."""
         while len(self._under_way) > left:
-            mixture, gain, estimates = self._under_way[0]
-            tracks = self._stitcher.push(mixture, estimates.result()[0]) / gain
+            mixture, gain, pending = self._under_way[0]
+            estimates = pending.result()[0]
             self._under_way.popleft()
-            yield self._joiner.push(tracks)
+            yield Separated(mixture, estimates, gain)
 
 
 class WindowSplitter:
@@ -151,9 +141,9 @@ class WindowJoiner:
         self._tail = estimate[:, -self._overlap :].copy()
         return estimate[:, : -self._overlap]
 
-    def finish(self, n_tracks: int) -> Samples:
-        """The end of the last window: (tracks, samples)."""
-        return np.zeros((n_tracks, 0), np.float32) if self._tail is None else self._tail
+    def finish(self) -> Samples | None:
+        """The end of the last window: (tracks, samples); None where there was none."""
+        return self._tail
 
 
 def gain_over_knocks(window: Samples, sample_rate: int) -> Samples:

@@ -1,111 +1,100 @@
-"""Active speakers and permutation of the estimates in each frame of a window: a Viterbi path through observations."""
+"""Who talks, and on which estimate, in each frame of a window: a Viterbi path with people as states."""
 
+import itertools
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.tracking.activity import FRAME_S
+from unbabble.tracking.activity import FRAME_S, Frames
+from unbabble.tracking.parameters import Parameters
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.intp]
 
-SILENT, SEVERAL = -1, -2  # in place of the track of the only active speaker
-IMPOSSIBLE = 1e6
-STEADY_S = 8.0  # over longer stretches, networks lose their talkers more and more
-STEADY_POWER = 4  # of how far estimates are apart, with which the bonus for steady ones falls
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of the observations of a frame, and costs of transitions, as logarithms of probabilities.
-
-    Tuned on mixtures and conversations of validation speakers.
-    """
-
-    speech: float = 1.5  # for speech: losing a word is worse than keeping a breath
-    several: float = 0.7  # for several talkers: separating one does less harm than not separating two
-    embedding: float = 0.7  # cosine of the mixture's embedding and a talker's, where one talks
-    estimate_embedding: float = 0.5  # the same of the estimates, where several talk
-    nearby: float = 0.2  # the louder estimate is the talker's who talks alone, for the while
-    correlation: float = 1.0  # of estimates with the tracks of the window before
-    memory: float = 2.0  # active speakers of the window before
-    begin: float = 3.0  # a transition between silence, one and several
-    relay: float = 5.0  # to another talker without a pause
-    swap: float = 3.0  # to another permutation within a window
-    steady: float = 60.0  # for one permutation throughout, in windows up to STEADY_S, if estimates are wholly apart
-    louder: float = 1.5  # if so: the louder estimate is that of the talker
-    even: float = 1.0  # and estimates that are about as loud, for several talkers
-    plain: float = 0.9  # how much louder one must be, 0 to 1, for the other to be of nobody
+NOBODY = -1
+LOUDER_DB = 10.0  # by which one estimate is plainly louder than another
+APART_DB = 20.0  # by which it is so much louder that the other holds nothing of its talker
+MOST_STATES = 1600  # with more, only those people are considered who are most present in the window
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Observations in the frames of a window.
+    """What is known of the frames of a window.
 
-    counts (frames, 3): log-probabilities of 0, 1 and more talkers; embeddings (frames, embedding): of the mixture;
-    estimate_embeddings (estimates, frames, embedding); louder (estimates, frames): 1 where one is plainly the
-    loudest, -1 where plainly not; apart: probability that each estimate is one talker's; permutations
-    (permutations, tracks): the candidates; correlation (permutations, frames): of the permuted estimates with the
-    tracks of the window before; earlier (frames,): active speakers by that window, as far as it reached; talkers
-    (tracks, embedding): zeros where nobody is known.
+    counts (frames, 3): log-probabilities of 0, 1 and more talkers; embeddings (1 + estimates, frames, embedding): of
+    the mixture, then of the estimates; levels (estimates, frames): in dB.
     """
 
     counts: Array
     embeddings: Array
-    estimate_embeddings: Array
-    louder: Array
-    apart: float
-    permutations: Numbers
-    correlation: Array
-    earlier: Numbers
-    talkers: Array
-
-    @property
-    def n_known(self) -> int:
-        """Talkers whose embedding is known."""
-        return int(self.talkers.any(1).sum())
+    levels: Array
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """For each frame the active speaker (a track, SILENT or SEVERAL) and the permutation: estimate
-    ``permutation[track]`` is the track's.
+class States:
+    """All ways to put different people on the estimates: nobody, one on any of them, several.
 
-    steady: whether each estimate was found to be one talker's all the time.
+    owners (states, estimates): a person, or NOBODY; sizes (states,): how many talk; on (states, people x estimates):
+    1 where that person is on that estimate.
     """
 
-    active: Numbers  # (frames,)
-    permutations: Numbers  # (frames, tracks)
-    steady: bool
+    owners: Numbers
+    sizes: Numbers
+    on: Array
+    n_people: int
+
+    def costs(self, parameters: Parameters) -> Array:
+        """(states, states): of transitions."""
+        active = self.on.reshape(len(self.on), self.n_people, self.owners.shape[1]).sum(2)
+        shared, staying = active @ active.T, self.on @ self.on.T
+        kinds = np.minimum(self.sizes, 2)
+        smaller = np.minimum(kinds[:, None], kinds)
+        changed = kinds[:, None] != kinds
+        others = shared < np.where(changed, np.minimum(smaller, 1), smaller)  # who should go on, does not
+        costs = parameters.begin * changed + parameters.relay * others + parameters.swap * (staying < shared)
+        return np.asarray(costs, np.float32)
 
 
-def decode(seen: Observations, weights: Weights) -> Assignment:
-    """The most probable assignment; one with a single permutation throughout, unless that is far less probable.
+@lru_cache(32)
+def states_of(n_people: int, n_estimates: int) -> States:
+    """The states of so many people."""
+    owners = [
+        row
+        for size in range(min(n_people, n_estimates) + 1)
+        for places in itertools.combinations(range(n_estimates), size)
+        for people in itertools.permutations(range(n_people), size)
+        for row in [[dict(zip(places, people, strict=True)).get(place, NOBODY) for place in range(n_estimates)]]
+    ]
+    table = np.array(owners, np.intp).reshape(len(owners), n_estimates)
+    on = (table[:, None, :] == np.arange(n_people)[:, None]).reshape(len(table), n_people * n_estimates)
+    return States(table, (table != NOBODY).sum(1), on.astype(np.float32), n_people)
 
-    States are pairs of a mode (active speaker) and a permutation.
+
+def n_states(n_people: int, n_estimates: int) -> int:
+    """How many states so many people have."""
+    return sum(math.comb(n_estimates, size) * math.perm(n_people, size) for size in range(n_estimates + 1))
+
+
+def decode(seen: Observations, people: Array, parameters: Parameters) -> Numbers:
+    """Owners (frames, estimates) on the most probable path: the person on each estimate, or NOBODY.
+
+    people (people, embedding), of length 1.
     """
-    modes = np.array([SILENT, SEVERAL, *range(len(seen.talkers))])
-    n_frames, n_permutations = len(seen.counts), len(seen.permutations)
-    scores = _mode_scores(seen, modes, weights)[:, :, None] + _permutation_scores(seen, modes, weights)
-    steady_scores = scores + _steady_scores(seen, modes, weights)
-    mode_costs, swapped = _mode_costs(modes, weights)[:, None, :, None], 1 - np.eye(n_permutations)[None, :, None]
-    costs, steady_costs = mode_costs + weights.swap * swapped, mode_costs + IMPOSSIBLE * swapped
-
-    n_states = len(modes) * n_permutations
-    scores, steady_scores = (values.reshape(n_frames, n_states) for values in (scores, steady_scores))
-    costs, steady_costs = (values.reshape(n_states, n_states) for values in (costs, steady_costs))
-    path, steady_path = viterbi(scores, costs), viterbi(steady_scores, steady_costs)
-    bonus = weights.steady * seen.apart**STEADY_POWER * min(1.0, STEADY_S / (n_frames * FRAME_S))
-    worse = _score_of(path, scores, costs) - _score_of(steady_path, scores, costs)
-    steady = seen.n_known > 1 and worse < bonus
-    chosen = steady_path if steady else path
-    active, permutations = modes[chosen // n_permutations], seen.permutations[chosen % n_permutations]
-    if steady:
-        alone = np.flatnonzero(active >= 0)
-        even = seen.louder[permutations[alone, active[alone]], alone] < weights.plain
-        active[alone[even]] = SEVERAL
-    return Assignment(active, permutations, steady)
+    n_estimates = len(seen.levels)
+    one, several = (seen.counts.argmax(1) == count for count in (1, 2))
+    cosines = averaged(seen.embeddings[0], one, parameters.around_s) @ people.T
+    of_estimates = np.stack([averaged(row, several, parameters.around_s) @ people.T for row in seen.embeddings[1:]])
+    present = np.arange(len(people))
+    while n_states(len(present), n_estimates) > MOST_STATES:
+        presence = np.maximum(cosines, 0).sum(0) + np.maximum(of_estimates, 0).sum((0, 1))
+        present = np.delete(present, presence[present].argmin())
+    states = states_of(len(present), n_estimates)
+    scores = _scores(seen, cosines[:, present], of_estimates[..., present], states, parameters)
+    owners = states.owners[viterbi(scores, states.costs(parameters))]
+    return np.append(present, NOBODY)[owners]
 
 
 def viterbi(scores: NDArray[np.floating], costs: NDArray[np.floating]) -> Numbers:
@@ -123,58 +112,50 @@ def viterbi(scores: NDArray[np.floating], costs: NDArray[np.floating]) -> Number
     return path
 
 
-def _score_of(path: Numbers, scores: NDArray[np.floating], costs: NDArray[np.floating]) -> float:
-    """What ``viterbi`` maximises."""
-    return float(scores[np.arange(len(path)), path].sum() - costs[path[:-1], path[1:]].sum())
+def unit(vectors: NDArray[np.floating]) -> Array:
+    """Scaled to length 1 along the last axis; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-9), np.float32)
 
 
-def _mode_scores(seen: Observations, modes: Numbers, weights: Weights) -> Array:
-    """(frames, modes): how many talk, and by its embedding who, where it is one."""
-    known = seen.talkers.any(1)
+def averaged(embeddings: Array, speech: Frames, around_s: float) -> Array:
+    """Mean embeddings (frames, embedding), of length 1, of the speech around each frame of speech; else zeros."""
+    reach = round(around_s / FRAME_S)
+    sums = np.cumsum(np.pad(embeddings * speech[:, None], ((reach + 1, reach), (0, 0))), axis=0, dtype=np.float64)
+    return unit(sums[2 * reach + 1 :] - sums[: -2 * reach - 1]) * speech[:, None]
+
+
+def _scores(seen: Observations, cosines: Array, of_estimates: Array, states: States, parameters: Parameters) -> Array:
+    """(frames, states): cosines (frames, people) of the mixture, of_estimates (estimates, frames, people)."""
     silent, one, several = seen.counts.T
-    cosines = seen.embeddings @ seen.talkers.T
-    scores = np.empty((len(silent), len(modes)), np.float32)
-    scores[:, 0] = silent - weights.speech
-    if seen.n_known > 1:
-        scores[:, 1] = several + weights.several
-        scores[:, 2:] = one[:, None] + weights.embedding * (cosines - cosines.max(1, keepdims=True))
-    else:
-        scores[:, 1] = -IMPOSSIBLE
-        scores[:, 2:] = np.logaddexp(one, several)[:, None]
-    scores[:, 2:][:, ~known] = -IMPOSSIBLE
-    n_earlier = len(seen.earlier)
-    fading = 1 - np.arange(n_earlier) / max(1, n_earlier)
-    for number, mode in enumerate(modes):
-        scores[:n_earlier, number] += weights.memory * fading * (seen.earlier == mode)
+    nobody, lone, more = states.sizes == 0, states.sizes == 1, states.sizes > 1
+    if not more.any():
+        one = np.logaddexp(one, several)
+    scores = np.empty((len(silent), len(states.sizes)), np.float32)
+    scores[:, nobody] = (silent - parameters.speech)[:, None]
+    if lone.any():
+        likely = parameters.embedding * (cosines - cosines.max(1, keepdims=True))
+        evidence = likely[..., None] + parameters.louder * plainly_louder(seen.levels).T[:, None]
+        scores[:, lone] = one[:, None] + evidence.reshape(len(silent), -1) @ states.on[lone].T
+    if more.any():
+        evidence = parameters.estimate_embedding * of_estimates.transpose(1, 2, 0)
+        evidence = evidence + parameters.louder * _not_softer(seen.levels).T[:, None]
+        scores[:, more] = (several + parameters.several)[:, None] + (
+            evidence.reshape(len(silent), -1) @ states.on[more].T
+        )
     return scores
 
 
-def _permutation_scores(seen: Observations, modes: Numbers, weights: Weights) -> Array:
-    """(frames, modes, permutations): whose the estimates are."""
-    scores = np.zeros((len(seen.counts), len(modes), len(seen.permutations)), np.float32)
-    if len(seen.permutations) == 1:
-        return scores
-    cosines = np.einsum("efd,td->fet", seen.estimate_embeddings, seen.talkers)
-    tracks = np.arange(len(seen.talkers))
-    for number, permutation in enumerate(seen.permutations):
-        scores[:, 1, number] = weights.estimate_embedding * cosines[:, permutation, tracks].sum(1)
-        scores[: seen.correlation.shape[1], 1, number] += weights.correlation * seen.correlation[number]
-        scores[:, 2:, number] = weights.nearby * seen.louder[permutation].T
-    return scores
+def plainly_louder(levels: Array) -> Array:
+    """Levels (estimates, frames) in dB -> 1 where one is plainly louder than all others, -1 where one of those is."""
+    if len(levels) == 1:
+        return np.ones_like(levels)
+    loudest_other = np.stack([np.delete(levels, row, axis=0).max(0) for row in range(len(levels))])
+    return np.asarray(((levels - loudest_other) / LOUDER_DB).clip(-1, 1), np.float32)
 
 
-def _steady_scores(seen: Observations, modes: Numbers, weights: Weights) -> Array:
-    """(frames, modes, permutations): what the levels of the estimates tell, if each is one talker's all the time."""
-    scores = np.zeros((len(seen.counts), len(modes), len(seen.permutations)), np.float32)
-    scores[:, 1] = weights.even * (1 - seen.louder.max(0))[:, None]
-    for number, permutation in enumerate(seen.permutations):
-        scores[:, 2:, number] = weights.louder * seen.louder[permutation].T
-    return scores
-
-
-def _mode_costs(modes: Numbers, weights: Weights) -> Array:
-    """(modes, modes): of transitions between modes."""
-    costs = np.full((len(modes), len(modes)), weights.begin, np.float32)
-    costs[2:, 2:] = weights.relay
-    np.fill_diagonal(costs, 0)
-    return costs
+def _not_softer(levels: Array) -> Array:
+    """Levels (estimates, frames) in dB -> above 0 where an estimate holds a third talker; 0 on average of the loudest
+    two, which hold the first two in any case."""
+    heights = (1 + (levels - levels.max(0)) / LOUDER_DB).clip(-1, 1)
+    return np.asarray(heights - np.sort(heights, axis=0)[-2:].mean(0), np.float32)
