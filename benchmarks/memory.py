@@ -41,7 +41,8 @@ def main() -> None:
             else:
                 write_noise(path, seconds, options.rate)
             more = ("--model", options.model, "--threads", str(options.threads))
-            done = run(program(path, Path(folder) / "tracks", *more, *(("--speakers", str(n_people)) if n_people else ())))
+            people = ("--speakers", str(n_people)) if n_people else ()
+            done = run(program(path, Path(folder) / "tracks", *more, *people))
         if done.code != 0:
             raise SystemExit(f"the program failed on {name}: {done.errors}")
         peaks.append(done.peak_mb)

@@ -4,8 +4,8 @@
     python benchmarks/tune_tracking.py --speech DIR --noise DIR --splits FILE --ablate
 
 Tuning goes through the numbers in turn and keeps a change that betters the goal: the share of active time on one's
-own track, of the model's windows, half where the number of people is found out and half where it is told, less a fifth
-of the false alarms (in frames, of the speech). The ablation takes away one term at a time: a weight of 0, no cost, no
+own track, of the model's windows, half where the number of people is found out and half where it is told, less a
+fifth of the false alarms (in frames, of the speech). The ablation takes away one term at a time: a weight of 0, no cost, no
 averaging. ``--into`` writes the result into the folder's card as ``tracking``.
 """
 

@@ -161,9 +161,9 @@ def test_what_is_wrong_with_a_file_is_told_as_by_the_command_line(server, conten
     ("fields", "parts"),
     [
         ({"model": "/etc"}, "/etc: no such model; expected one of: default"),
-        ({"speakers": "7"}, "gives 2 tracks, or 1, not 7"),
-        ({"speakers": "no"}, "speakers 'no' is not auto or a number from 1"),
-        ({"speakers": "9" * 5000}, "is not auto or a number from 1"),
+        ({"speakers": "11"}, "expected 1 to 10"),
+        ({"speakers": "no"}, "speakers 'no' is not auto, a number, or two such as 2-6"),
+        ({"speakers": "9" * 5000}, "is not auto, a number, or two"),
         ({"channel": "each"}, "send the recording once for each"),
         ({"format": "mp3"}, "format 'mp3' is not one of wav, flac"),
         ({"bits": "17"}, "wav has 32 or 24 or 16 bits, not 17"),

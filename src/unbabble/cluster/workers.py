@@ -127,6 +127,7 @@ class Windows:
 
     def __init__(self, work: Work, diarizer: Any) -> None:
         self.folder, self.embedding_size = diarizer.folder, diarizer.embedding_size
+        self.parameters = diarizer.parameters
         self.at_once = work.stretch * work.stretches
         self._work, self._stretch = work, Stretch()
         self.described: Described | None = None
@@ -197,7 +198,7 @@ class Window:
 
 def _is_long(job: Job, work: Work) -> bool:
     """Whether a recording says that it is long, and has anything to separate."""
-    if job.source is None or work.options.n_sources == 1:
+    if job.source is None or work.options.bounds.most == 1:
         return False
     try:
         with open_recording(job.source, work.options.max_hours) as recording:

@@ -98,6 +98,7 @@ class Options:
             raise ArgumentError(f"max_hours {self.max_hours} is not a number above 0")
         for name in ("activity", "names"):
             value = getattr(self, name)
+            value = "rttm" if value is True else value  # activity was a flag
             listed = value.split(",") if isinstance(value, str) else value
             object.__setattr__(self, name, tuple(one.strip() for one in listed) if value else ())
         Bounds.of(self.speakers)

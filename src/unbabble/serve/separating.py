@@ -53,7 +53,7 @@ class Models:
         if options.get("channel") == "each":
             reason = "channel 'each' gives several results"
             raise ArgumentError(f"{reason}; expected mix or a number; send the recording once for each")
-        self.folders[name].n_tracks(_options(options, "", 1.0).n_sources)
+        _options(options, "", 1.0)
         return options
 
     def place(self, options: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
 
 
 def _options(choices: Mapping[str, Any], diarizer: str, max_hours: float, model: str | None = None) -> Options:
-    fixed: dict[str, Any] = {"filename": "{speaker}.{ext}", "activity": True, "force": True}
+    fixed: dict[str, Any] = {"filename": "{speaker}.{ext}", "activity": "rttm", "force": True}
     named = {("audio_format" if name == "format" else name): value for name, value in choices.items()}
     named["model"] = model or named["model"]
     return Options(**named, **fixed, diarizer=diarizer, max_hours=max_hours)

@@ -1,6 +1,8 @@
 """The people of a recording: pieces of speech, clustered by their embeddings."""
 
 import itertools
+import re
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -38,14 +40,17 @@ class Bounds:
             return cls(0, MOST_PEOPLE)
         given = tuple(speakers.split("-")) if isinstance(speakers, str) else speakers
         bounds = given if isinstance(given, tuple) else (given,)
-        numbers = [int(one) if isinstance(one, str) and one.strip().isdecimal() else one for one in bounds]
+        numbers = [
+            int(one) if isinstance(one, str) and re.fullmatch(r"\s*\d{1,4}\s*", one) else one for one in bounds
+        ]
+        told = reprlib.repr(speakers)
         if len(numbers) not in (1, 2) or not all(
             isinstance(n, Integral) and not isinstance(n, bool) for n in numbers
         ):
-            raise ArgumentError(f"speakers {speakers!r} is not auto, a number, or two such as 2-6")
+            raise ArgumentError(f"speakers {told} is not auto, a number, or two such as 2-6")
         least, most = int(numbers[0]), int(numbers[-1])
         if not 1 <= least <= most <= MOST_PEOPLE:
-            raise ArgumentError(f"speakers {speakers!r} cannot be; expected 1 to {MOST_PEOPLE}, or two such as 2-6")
+            raise ArgumentError(f"speakers {told} cannot be; expected 1 to {MOST_PEOPLE}, or two such as 2-6")
         return cls(least, most)
 
 

@@ -5,6 +5,7 @@ import { Intake, makeRecorder, uploadState } from "/assets/intake.js";
 import { Player } from "/assets/player.js";
 import { stateOf } from "/assets/words.js";
 
+const MOST_PEOPLE = 10;
 const BUSY_MS = 700, QUIET_MS = 6000, SURE_MS = 3000;
 const element = (id) => document.getElementById(id);
 const copy = (id) => element(id).content.firstElementChild.cloneNode(true);
@@ -146,8 +147,7 @@ function chooseTheme() {
 
 function fillChoices(server) {
   const [speakers, model] = ["speakers", "model"].map((name) => element("intake").elements[name]);
-  const most = Math.max(...server.models.map((one) => (one.tracks === "any" ? 8 : one.tracks)));
-  for (let count = 1; count <= most; count++) speakers.add(new Option(`Exactly ${count}`, count));
+  for (let count = 1; count <= MOST_PEOPLE; count++) speakers.add(new Option(`Exactly ${count}`, count));
   for (const one of server.models) model.add(new Option(`${one.name} ${one.version}`, one.name));
   model.parentElement.hidden = server.models.length === 1;
 }
