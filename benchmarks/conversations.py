@@ -49,13 +49,18 @@ class Talk:
     sources: np.ndarray
     truth: np.ndarray
     windows: dict[str, Windows]
-    frames: WindowFrames
-    overlap: int
-    sample_rate: int
+    separator: Separator
 
     @property
     def n_people(self) -> int:
         return len(self.sources)
+
+    @property
+    def frame(self) -> int:
+        return frames_of(self.separator).frame
+
+    def own_tracks(self, tracks: np.ndarray) -> tuple[float, dict[int, int]]:
+        return own_tracks(tracks, self.sources, self.truth, self.frame)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,22 +106,34 @@ def conversations(
 def talk(style: str, drawn, separator: Separator, rng: np.random.Generator) -> Talk:
     """A conversation through the networks."""
     rate = separator.model.sample_rate
-    window, overlap = round(separator.window_s * rate), round(separator.overlap_s * rate)
-    truth, frames = speech_frames(drawn.dry_sources, rate), WindowFrames(rate, window, overlap)
-    mixture = high_passed(drawn.mixture, rate)[np.newaxis]
-    through = SeparatedWindows(window, overlap, rate, separator.engine.submit, separator.engine.at_once)
-    model = [*through.push(mixture), *through.finish()]
+    truth, frames = speech_frames(drawn.dry_sources, rate), frames_of(separator)
+    model = separated(drawn.mixture, separator)
     oracle = []
     for number, one in enumerate(model):
         sources = drawn.sources[:, number * frames.step :][:, : one.mixture.size]
         speech = truth[:, frames.first(number) :]
         estimates = on_outputs(sources, speech, len(one.estimates), frames.frame, rng)
         oracle.append(replace(one, estimates=estimates))
-    windows = {
-        name: [(one, observe(one.mixture, one.estimates, rate, separator.diarizer)) for one in ones]
-        for name, ones in (("oracle", oracle), ("model", model))
-    }
-    return Talk(style, drawn.sources, truth, windows, frames, overlap, rate)
+    windows = {"oracle": observed(oracle, separator), "model": observed(model, separator)}
+    return Talk(style, drawn.sources, truth, windows, separator)
+
+
+def separated(mixture: np.ndarray, separator: Separator) -> list[Separated]:
+    """The windows of a mixture (samples,) at the model's rate."""
+    rate = separator.model.sample_rate
+    window, overlap = round(separator.window_s * rate), round(separator.overlap_s * rate)
+    windows = SeparatedWindows(window, overlap, rate, separator.engine.submit, separator.engine.at_once)
+    return [*windows.push(high_passed(mixture, rate)[np.newaxis]), *windows.finish()]
+
+
+def observed(windows: Sequence[Separated], separator: Separator) -> Windows:
+    rate, diarizer = separator.model.sample_rate, separator.diarizer
+    return [(one, observe(one.mixture, one.estimates, rate, diarizer)) for one in windows]
+
+
+def frames_of(separator: Separator) -> WindowFrames:
+    rate = separator.model.sample_rate
+    return WindowFrames(rate, round(separator.window_s * rate), round(separator.overlap_s * rate))
 
 
 def on_outputs(
@@ -150,43 +167,49 @@ def on_outputs(
 
 
 def stitched(
-    talk: Talk, windows: Windows, parameters: Parameters, speakers: object
+    windows: Windows, separator: Separator, speakers: object, parameters: Parameters | None = None
 ) -> tuple[np.ndarray, tuple[Turn, ...]]:
-    """Tracks (people found, samples) and turns, decided with hindsight."""
-    pieces = [pieces_of(seen, talk.frames.unheard(n), parameters) for n, (_, seen) in enumerate(windows)]
-    size = windows[0][1].embeddings.shape[2]
+    """Tracks (people found, samples) and turns, decided with hindsight; parameters: instead of the diarizer's."""
+    parameters, frames = parameters or separator.diarizer.parameters, frames_of(separator)
+    pieces = [pieces_of(seen, frames.unheard(n), parameters) for n, (_, seen) in enumerate(windows)]
+    size, rate = separator.diarizer.embedding_size, separator.model.sample_rate
     people = find_people(Pieces.joined(pieces, size), Bounds.of(speakers), parameters)
-    stitcher, joiner = Stitcher(talk.frames, parameters), WindowJoiner(talk.overlap)
+    stitcher, joiner = Stitcher(frames, parameters), WindowJoiner(round(separator.overlap_s * rate))
     tracks = [
         joiner.push(stitcher.push(one.mixture, one.estimates, seen, people) / one.gain) for one, seen in windows
     ]
     whole = np.concatenate([*tracks, joiner.finish()], axis=1)
-    return whole, stitcher.turns(whole.shape[1] / talk.sample_rate)
+    return whole, stitcher.turns(whole.shape[1] / rate)
 
 
-def own_tracks(tracks: np.ndarray, talk: Talk) -> tuple[float, dict[int, int]]:
-    """The share of active time in which people are on their own tracks, for the best choice of tracks; that choice.
+def own_tracks(
+    tracks: np.ndarray, sources: np.ndarray, truth: np.ndarray, frame: int
+) -> tuple[float, dict[int, int]]:
+    """The fraction of active time in which people are on their own tracks, for the best choice of tracks; that choice.
 
-    In blocks of 240 ms: the track that holds most of a person's signal is the one that they are on.
+    In blocks of 240 ms: the track that holds more of a person's signal than all others is the one that they are on.
+    sources (people, samples); truth (people, frames): who talks; frame: in samples.
     """
-    block = BLOCK * talk.frames.frame
-    n_blocks = talk.sources.shape[1] // block
-    active = talk.truth[:, : n_blocks * BLOCK].reshape(talk.n_people, -1, BLOCK).sum(2)
-    time = np.zeros((talk.n_people, max(1, len(tracks))))
+    block, n_people = BLOCK * frame, len(sources)
+    n_blocks = sources.shape[1] // block
+    active = truth[:, : n_blocks * BLOCK].reshape(n_people, -1, BLOCK).sum(2)
+    time = np.zeros((n_people, max(1, len(tracks))))
     for number in range(n_blocks if len(tracks) else 0):
         now = slice(number * block, (number + 1) * block)
-        alike = np.abs(talk.sources[:, now] @ tracks[:, now].T)
-        on = np.flatnonzero(alike.max(1) > 0)
+        alike = np.abs(sources[:, now] @ tracks[:, now].T)
+        second, first = np.sort(np.pad(alike, ((0, 0), (1, 0))), axis=1)[:, -2:].T
+        on = np.flatnonzero(first > second)
         time[on, alike[on].argmax(1)] += active[on, number]
     people, chosen = linear_sum_assignment(-time)
-    return float(time[people, chosen].sum() / active.sum()), dict(zip(people.tolist(), chosen.tolist(), strict=True))
+    own = dict(zip(people.tolist(), chosen.tolist(), strict=True))
+    return float(time[people, chosen].sum() / active.sum()), own
 
 
 def si_sdr(tracks: np.ndarray, talk: Talk, chosen: dict[int, int]) -> float:
     """Mean over people of the SI-SDR in dB of their tracks while they talk; people without a track count as 0 dB."""
     scores = []
     for person, track in chosen.items():
-        heard = np.repeat(talk.truth[person], talk.frames.frame)[: tracks.shape[1]]
+        heard = np.repeat(talk.truth[person], talk.frame)[: tracks.shape[1]]
         source, estimate = (one[: heard.size][heard] for one in (talk.sources[person], tracks[track]))
         target = (estimate @ source) / (source @ source) * source
         scores.append(10 * np.log10((target @ target + 1e-12) / (np.square(estimate - target).sum() + 1e-12)))

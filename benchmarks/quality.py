@@ -13,7 +13,7 @@ writes the figures, --card puts them into the model's own card (docs/model-folde
                    (--noise)
     alone          one talker, clean and (--noise) in a room with noise; that room and noise with nobody talking
     music          two talkers over it, and nothing but it (--music, such as recipes/music.py makes)
-    conversations  those of benchmarks/stitching.py, clean and (--noise) in rooms with noise
+    conversations  of two, as in benchmarks/stitching.py, clean and (--noise) in rooms with noise
 
 Beside them stand rows of pairs of one sex, two women and two men, and two controls of the scores, which are no
 separations: the mixture on both tracks, and the mixture on one and silence on the other. Sexes are taken from the
@@ -33,8 +33,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from conversations import STYLES
 from figures import Figures, Scores, as_json, by_overlap, means, medians, table, with_known_names
-from stitching import conversations
 from trials import (
     CONTROLS,
     Mixing,
@@ -264,9 +264,10 @@ def music(count: int, options: Options) -> Rows:
 
 def talks(count: int, options: Options) -> Rows:
     rows: Rows = {}
+    talk = {"timeline": STYLES["talk"], "duration_s": options.minutes * 60, "level_db": (-5.0, 5.0)}
     for name, noise in {"clean": None, "rooms and noise": options.noise}.items():
         if name == "clean" or noise:
-            mixer = conversations(options.minutes, Options(**{**vars(options), "noise": noise}))
+            mixer = mixer_of(replace(PAPER if noise else QUIET, **talk), options.speech, options)
             of_tracks = None if rows else own_track_score  # beside the first row
             results = results_of(mixer, conversation, count, options, of_tracks)
             beside = with_rows_beside(name, results, mixer.speech, options, averages) if of_tracks else {}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from conversations import Talk, talk
+from conversations import Talk, frames_of, talk
 
 from unbabble import Separator
 from unbabble.corpora.decoded import DecodedAudio
@@ -76,8 +76,8 @@ def record(path: Path, one: Talk) -> None:
 
 def owners(window: Separated, one: Talk, number: int) -> np.ndarray:
     """Whom each estimate holds most of, in every frame and those around it: (frames, estimates)."""
-    frame = one.frames.frame
-    sources = one.sources[:, number * one.frames.step :][:, : window.mixture.size]
+    frame = one.frame
+    sources = one.sources[:, number * frames_of(one.separator).step :][:, : window.mixture.size]
     pad = -sources.shape[1] % frame
     held, heard = (
         np.pad(signals, ((0, 0), (0, pad))).reshape(len(signals), -1, frame)

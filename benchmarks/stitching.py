@@ -24,7 +24,7 @@ import platform
 from pathlib import Path
 
 import numpy as np
-from conversations import Talk, add_arguments, conversations, own_tracks, si_sdr, stitched
+from conversations import Talk, add_arguments, conversations, si_sdr, stitched
 
 from unbabble import Separator
 from unbabble.inference.windows import WindowJoiner
@@ -85,19 +85,19 @@ def cells(rows: list[dict]) -> list[str]:
 
 def measure(talk: Talk, name: str, separator: Separator) -> dict:
     """The figures of one conversation."""
-    windows, parameters = talk.windows[name], separator.diarizer.parameters
-    tracks, turns = stitched(talk, windows, parameters, "auto")
-    known, _ = stitched(talk, windows, parameters, talk.n_people)
-    share, chosen = own_tracks(tracks, talk)
+    windows, overlap = talk.windows[name], round(separator.overlap_s * separator.model.sample_rate)
+    tracks, turns = stitched(windows, separator, "auto")
+    known, _ = stitched(windows, separator, talk.n_people)
+    share, chosen = talk.own_tracks(tracks)
     estimates = [one.estimates for one, _ in windows]
     return {
         "windows": name,
         "style": talk.style,
         "own track": share,
-        "known": own_tracks(known, talk)[0],
+        "known": talk.own_tracks(known)[0],
         "count right": float(len({turn.speaker for turn in turns}) == talk.n_people),
-        "by correlation": own_tracks(joined(by_correlation(estimates, talk.overlap), talk.overlap), talk)[0],
-        "by output": own_tracks(joined(estimates, talk.overlap), talk)[0],
+        "by correlation": talk.own_tracks(joined(by_correlation(estimates, overlap), overlap))[0],
+        "by output": talk.own_tracks(joined(estimates, overlap))[0],
         "SI-SDR": si_sdr(tracks, talk, chosen),
         **error_rate(turns_of(talk.truth), turns),
     }

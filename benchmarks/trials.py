@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from conversations import own_tracks, talk
 from figures import Scores
-from stitching import DER_PARTS, Kept, in_windows, measure, share_kept
+from stitching import DER_PARTS, measure
 
 from unbabble import Separator
 from unbabble.audio.filters import high_passed
@@ -17,8 +18,7 @@ from unbabble.base.parallel import in_parallel
 from unbabble.evaluation.metrics import LIMIT_DB, score, si_sdr
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.render import Mixture, Renderer
-from unbabble.tracking.activity import speech_frames
-from unbabble.tracking.stitch import Stitcher
+from unbabble.tracking.activity import FRAME_S, speech_frames
 
 Samples = np.ndarray
 Mixing = Callable[[int], Mixture]
@@ -131,29 +131,27 @@ def nobody(drawn: Mixture, separator: Separator) -> Scores:
 
 def conversation(drawn: Mixture, separator: Separator) -> Scores:
     """What benchmarks/stitching.py measures of the model's estimates, put together by unbabble."""
-    kept = measure(drawn, separator.engine.submit, separator)
-    errors = {name.replace(" ", "_"): kept[name] for name in DER_PARTS if name in kept}
-    return {"on_own_track": kept["unbabble"], **errors}
+    found = measure(talk("", drawn, separator, np.random.default_rng(0)), "model", separator)
+    errors = {name.replace(" ", "_"): found[name] for name in DER_PARTS if name in found}
+    return {"on_own_track": found["own track"], **errors}
 
 
 def own_track_score(drawn: Mixture, tracks: Samples) -> Scores:
     """Of any two tracks (2, samples)."""
     rate = drawn.plan.sample_rate
     truth = speech_frames(drawn.dry_sources, rate)
-    return {"on_own_track": share_kept(tracks, drawn.sources, truth, rate)}
+    return {"on_own_track": own_tracks(tracks, drawn.sources, truth, round(FRAME_S * rate))[0]}
 
 
 def separate(mixture: Samples, separator: Separator) -> tuple[Samples, Samples, int]:
     """Tracks as `unbabble separate` makes them, what the network gives for all at once, how many are heard.
 
-    mixture: (samples,) at the model's rate; both separations: (2, samples). They share the work where the mixture
-    is no longer than a window.
+    mixture: (samples,) at the model's rate; both separations: (2, samples).
     """
     rate = separator.model.sample_rate
-    mixture = high_passed(mixture, rate)
-    stitcher = Stitcher(2, rate, round(separator.overlap_s * rate), separator.diarizer)
-    estimates = Kept(separator.engine.submit)
-    tracks = in_windows(mixture, estimates, stitcher, separator)
-    one = len(estimates.kept) == 1
-    network = estimates.kept[0].estimates[0] if one else separator.engine(mixture[np.newaxis])[0]
-    return tracks, network, len({turn.speaker for turn in stitcher.turns})
+    with separator.two_pass(rate) as passes:
+        passes.push(mixture)
+        passes.finish()
+        tracks = np.concatenate(list(passes.tracks()), axis=1)
+        n_heard = len(passes.active_speakers)
+    return tracks, separator.engine(high_passed(mixture, rate)[np.newaxis])[0], n_heard

@@ -94,9 +94,9 @@ def pairs(conversation, owners):
 @pytest.mark.parametrize(
     ("name", "n_people", "most", "n_right", "n_wrong"),
     [  # most: missed, false in speech, false in silence, changes a second
-        ("two", 2, (0.015, 0.018, 0.075, 0.78), 176, 0),
-        ("two-lively", 2, (0.004, 0.13, 0.14, 0.60), 139, 0),
-        ("four", 4, (0.018, 0.026, 0.11, 0.92), 80, 18),
+        ("two", 2, (0.015, 0.018, 0.072, 0.78), 176, 0),
+        ("two-lively", 2, (0.004, 0.13, 0.072, 0.70), 139, 0),
+        ("four", 4, (0.018, 0.026, 0.075, 0.92), 80, 18),
     ],
 )
 def test_people_are_found_counted_and_followed_as_they_talk(name, n_people, most, n_right, n_wrong):
@@ -116,7 +116,7 @@ def test_the_order_of_the_estimates_is_of_no_consequence(name):
     for one in conversation.seen:
         turned = Observations(one.counts, one.embeddings[[0, 2, 1]], one.levels[::-1])
         owners, others = (decode(seen, people, PARAMETERS) for seen in (one, turned))
-        assert (owners[:, ::-1] == others).mean() > 0.99  # of two equally good paths, any may be taken
+        assert (owners[:, ::-1] == others).mean() > 0.97  # of two equally good paths, any may be taken
     assert len({tuple(row) for held in conversation.held for row in np.unique(held, axis=0).tolist()}) > 2
 
 

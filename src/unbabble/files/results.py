@@ -228,8 +228,8 @@ def _remove_earlier(place: Place) -> None:
     content = read_sidecar(place.sidecar)
     if not content:
         return
-    names = tuple(str(track.get("speaker")) for track in content["tracks"])
-    possible = {os.path.normpath(path) for path in replace(place, names=names).everything()}
+    named = replace(place, names=tuple(str(track.get("speaker")) for track in content["tracks"]))
+    possible = {os.path.normpath(path) for path in (*place.everything(), *named.everything())}
     activity = [place.path(SIDECAR, ext) for ext in ACTIVITY.values()]
     for path in [*tracks_listed(place.sidecar), *activity, place.sidecar]:
         if os.path.normpath(path) in possible:

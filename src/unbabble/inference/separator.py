@@ -236,7 +236,7 @@ class _Recording(AbstractContextManager[Any]):
         self.close()
 
     def __reduce__(self) -> Any:
-        raise TypeError("a recording under way cannot be copied or pickled; begin another with the Separator")
+        raise TypeError("a recording under way cannot be copied or pickled; begin another with Separator.stream")
 
     @property
     def _n_estimates(self) -> int:

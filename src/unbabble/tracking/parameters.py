@@ -15,7 +15,7 @@ class Parameters:
     each is for.
     """
 
-    speech: float = 2.5  # for speech: losing a word is worse than keeping a breath
+    speech: float = 1.5  # for speech: losing a word is worse than keeping a breath
     several: float = 0.8  # for several talkers: separating one does less harm than not separating two
     embedding: float = 0.7  # cosine of the mixture's embedding and a person's, where one talks
     estimate_embedding: float = 1.0  # the same of an estimate's embedding, where several talk

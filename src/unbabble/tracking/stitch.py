@@ -105,10 +105,10 @@ def weights_of(owners: Numbers, levels: Samples, n_people: int) -> Samples:
     tracks = owners == np.arange(n_people)[:, None, None]  # (people, frames, estimates)
     alone = (owners != NOBODY).sum(1) == 1
     estimated = ~alone
-    for start, stop in runs(alone):
+    for start, stop in runs(alone) if len(levels) > 1 else []:
         for first, last in _unbroken(owners, start, stop):
             row = int(np.argmax(owners[first] != NOBODY))
-            other = np.delete(levels[:, first:last], row, axis=0).max(0, initial=SILENCE_DB)
+            other = np.delete(levels[:, first:last], row, axis=0).max(0)
             steady = (last - first) * FRAME_S >= STEADY_S
             estimated[first:last] = steady and np.quantile(levels[row, first:last] - other, MOSTLY) >= APART_DB
     weights = np.concatenate([(tracks.any(2) & ~estimated)[..., None], tracks & estimated[:, None]], axis=2)
