@@ -185,7 +185,7 @@ def stitched(
 def own_tracks(
     tracks: np.ndarray, sources: np.ndarray, truth: np.ndarray, frame: int
 ) -> tuple[float, dict[int, int]]:
-    """The fraction of active time in which people are on their own tracks, for the best choice of tracks; that choice.
+    """The fraction of active time in which people are on their own tracks, for the best choice; that choice.
 
     In blocks of 240 ms: the track that holds more of a person's signal than all others is the one that they are on.
     sources (people, samples); truth (people, frames): who talks; frame: in samples.
@@ -201,7 +201,7 @@ def own_tracks(
         on = np.flatnonzero(first > second)
         time[on, alike[on].argmax(1)] += active[on, number]
     people, chosen = linear_sum_assignment(-time)
-    own = dict(zip(people.tolist(), chosen.tolist(), strict=True))
+    own = {person: track for person, track in zip(people.tolist(), chosen.tolist(), strict=True) if len(tracks)}
     return float(time[people, chosen].sum() / active.sum()), own
 
 

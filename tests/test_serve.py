@@ -39,7 +39,7 @@ def talk(folder) -> Path:
 @pytest.fixture(scope="module")
 def by_hand(folder, talk) -> Path:
     """What the command line makes of the same file."""
-    done = run("separate", talk, "--out", folder / "out", "--activity", "-q")
+    done = run("separate", talk, "--out", folder / "out", "--activity", "rttm", "-q")
     assert done.returncode == 0, done.stderr
     return folder / "out" / "my talk"
 
@@ -239,7 +239,10 @@ def test_a_killed_server_finishes_after_a_restart(tmp_path, talk):
         assert second.wait(waiting)["state"] == "done"
         view = second.recording(running)
         assert view["state"] == "done"
-        assert run_here("separate", tmp_path / "long.wav", "--out", tmp_path / "out", "--activity").returncode == 0
+        assert (
+            run_here("separate", tmp_path / "long.wav", "--out", tmp_path / "out", "--activity", "rttm").returncode
+            == 0
+        )
         made = (tmp_path / "out" / "long" / "speaker1.wav").read_bytes()
         assert second.get(view["tracks"][0]["url"]).body == made
     assert {path.name for path in folder.iterdir()} == {running, waiting}

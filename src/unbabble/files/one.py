@@ -154,12 +154,15 @@ def _separate(job: Job, separator: Separator, options: Options, advance: Advance
             for tracks in passes.tracks():
                 writer.write(tracks)
             active = passes.active_speakers
-            kept = list(everyone) if options.bounds.least else list(active)
+            kept = [track for track in passes.by_appearance if options.bounds.least or track in active]
             writer.drop(set(everyone) - set(kept))
+        for index in kept:  # which change places
+            with writing(paths[index]):
+                paths[index].rename(stage / f"{index}.track")
         for index, path in zip(kept, paths, strict=False):  # those that are left count from 1
             with writing(path):
-                paths[index].rename(path)
-        speakers = [path.stem for path in paths[: len(kept)]]
+                (stage / f"{index}.track").rename(path)
+        speakers = [job.place.speaker(number) for number in range(len(kept))]
         turns = [replace(turn, speaker=kept.index(turn.speaker)) for turn in passes.turns]
         summary = {
             "input": job.name,

@@ -1,5 +1,6 @@
 """A recording as one track per talker: resample, window, separate, stitch, resample back. Read this first."""
 
+import math
 import os
 import reprlib
 from collections.abc import Iterable, Iterator
@@ -124,7 +125,8 @@ class Separator(AbstractContextManager["Separator"]):
         with self.two_pass(sample_rate, n_sources) as passes:
             passes.push(samples)
             passes.finish()
-            return np.concatenate(list(passes.tracks()), axis=1)
+            tracks = np.concatenate(list(passes.tracks()), axis=1)
+            return tracks[list(passes.by_appearance)]
 
     def separate_blocks(
         self, blocks: Iterable[ArrayLike], sample_rate: int, n_sources: Speakers = None
@@ -401,6 +403,12 @@ class TwoPass(_Recording):
         self._people = find_people(pieces, self.bounds, self._diarizer.parameters)
         self._n_tracks = max(self._n_tracks, len(self._people))
         return self._n_tracks
+
+    @property
+    def by_appearance(self) -> tuple[int, ...]:
+        """All tracks (0-based) in order of who is heard first, as far as tracks have come back."""
+        first = {turn.speaker: turn.start_s for turn in reversed(self.turns)}
+        return tuple(sorted(range(self._n_tracks), key=lambda track: first.get(track, math.inf)))
 
     def tracks(self) -> Iterator[Samples]:
         """Blocks of the tracks: (tracks, samples); in all as many samples as were pushed."""
