@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,7 +147,8 @@ def _found(
 
     if cluster is None:
         jobs = find_jobs(inputs, Path(out), options)
-        yield jobs, run_jobs(jobs, options, screen)
+        with closing(run_jobs(jobs, options, screen)) as outcomes:  # whoever is interrupted waits for no others
+            yield jobs, outcomes
     else:
         from unbabble.cluster import Spread, separate_on
 

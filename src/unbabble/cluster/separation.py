@@ -6,7 +6,7 @@ import re
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,9 @@ def separate_on(
         mirrors = Mirrors(Path(scratch))
         with mirrors.named():
             jobs = mirrors.find_jobs(inputs, out, options)
-        yield jobs, mirrors.outcomes(run_jobs(jobs, options, progress, partial(_separate_all, spread, mirrors.out)))
+        spread_all = partial(_separate_all, spread, mirrors.out)
+        with closing(run_jobs(jobs, options, progress, spread_all)) as outcomes:
+            yield jobs, mirrors.outcomes(outcomes)
 
 
 class Mirrors:

@@ -80,7 +80,7 @@ def run_jobs(
     options: Options,
     progress: Progress = UNWATCHED,
     separate_all: "SeparateAll | None" = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """What becomes of each job that ``find_jobs`` has found, in order, as soon as it is known.
 
     separate_all: separates those that are to be done now; None: as ``options.jobs`` says.
