@@ -208,3 +208,9 @@ def test_the_bundled_model_separates_the_example():
     swapped = np.mean([ratio_db(track, truth) for track, truth in zip(tracks[::-1], truths, strict=True)])
     before = np.mean([ratio_db(mixture, truth) for truth in truths])
     assert max(straight, swapped) > before + 4
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_silence_is_nobody_at_any_rate(oracle, rate):
+    separator = Separator(**oracle, threads=1)
+    assert separator(np.zeros(3 * rate, np.float32), rate, "auto").shape == (0, 3 * rate)

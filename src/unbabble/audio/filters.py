@@ -100,7 +100,7 @@ class Resampler:
     def push(self, block: Samples) -> Samples:
         """The next samples, (rows, samples), of the same rows each time -> (rows, samples), as many as are ready."""
         self._rows = block.shape[0]
-        if self._rates[0] == self._rates[1]:
+        if self._rates[0] == self._rates[1] or not self._rows:  # soxr takes a row at least
             return block
         if self._stream is None:
             self._stream = soxr.ResampleStream(*self._rates, self._rows, dtype="float32", quality="HQ")
