@@ -99,6 +99,7 @@ class Options:
         for name in ("activity", "names"):
             value = getattr(self, name)
             value = "rttm" if value is True else value  # activity was a flag
+            value = "rttm" if value is True else value  # what it was before there were other formats
             listed = value.split(",") if isinstance(value, str) else value
             object.__setattr__(self, name, tuple(one.strip() for one in listed) if value else ())
         Bounds.of(self.speakers)
