@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from unbabble import Separator
 from unbabble.inference.windows import Known, SeparatedWindows, WindowJoiner
+from unbabble.tracking import people
 from unbabble.tracking.activity import FRAME_S, Turn, smooth, turns_of
 from unbabble.tracking.parameters import Parameters
 from unbabble.tracking.people import Bounds, KnownPeople, Pieces, agglomerated, find_people, pieces_of
@@ -62,10 +63,10 @@ def stitched(mixture, estimate, speakers="auto", window_s=4.0, overlap_s=1.0):
     windows = [*through.push(mixture[np.newaxis]), *through.finish()]
     seen = [observe(one.mixture, one.estimates, RATE, ToneDiarizer()) for one in windows]
     pieces = [pieces_of(one, frames.unheard(number), PARAMETERS) for number, one in enumerate(seen)]
-    people = find_people(Pieces.joined(pieces, len(TONES_HZ)), Bounds.of(speakers), PARAMETERS)
+    found = find_people(Pieces.joined(pieces, len(TONES_HZ)), Bounds.of(speakers), PARAMETERS)
     stitcher, joiner = Stitcher(frames, PARAMETERS), WindowJoiner(overlap)
     blocks = [
-        joiner.push(stitcher.push(one.mixture, one.estimates, of_one, people))
+        joiner.push(stitcher.push(one.mixture, one.estimates, of_one, found))
         for one, of_one in zip(windows, seen, strict=True)
     ]
     return np.concatenate([*blocks, joiner.finish()], axis=1), stitcher.turns(mixture.size / RATE)
@@ -185,6 +186,12 @@ def test_people_are_as_many_as_the_bounds_allow():
     assert nobody.shape == (0, 16)
 
 
+def test_whoever_is_left_with_too_little_speech_is_nobody(monkeypatch):
+    monkeypatch.setattr(people, "_clustered", lambda *_: np.eye(16, dtype=np.float32)[:3])
+    found = find_people(voices([0] * 30 + [1] * 10 + [2]), Bounds.of("auto"), PARAMETERS)
+    assert (found @ np.eye(16)).argmax(1).tolist() == [0, 1]
+
+
 def test_a_cough_is_no_person_and_a_lone_word_is():
     pieces = voices([0] * 40 + [1])
     assert len(find_people(pieces, Bounds.of("auto"), PARAMETERS)) == 1
@@ -216,11 +223,14 @@ def test_ten_hours_of_pieces_are_clustered_stretch_by_stretch():
 def test_estimates_of_one_moment_are_two_people():
     pieces = voices([0, 0, 0, 0], spread=0.05)
     assert len(set(agglomerated(pieces, PARAMETERS))) == 1
-    apart = Pieces(pieces.vectors, pieces.frames, np.array([0, 0, 1, 1]))
-    labels = agglomerated(apart, PARAMETERS)
-    assert len(set(labels)) == 2
-    assert labels[0] != labels[1]
-    assert labels[2] != labels[3]
+    for moments in ([0, 0, 1, 1], [-1, -1, 0, 0], [-1, 0, 0, -1]):  # whomever they are joined with first
+        labels = agglomerated(Pieces(pieces.vectors, pieces.frames, np.array(moments)), PARAMETERS)
+        assert len(set(labels)) == 2
+        assert all(
+            labels[one] != labels[other]
+            for one, other in itertools.combinations(range(4), 2)
+            if moments[one] == moments[other] >= 0
+        )
 
 
 def test_pieces_of_one_moment_stay_those_of_one_when_windows_are_joined():
