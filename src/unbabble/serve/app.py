@@ -243,13 +243,13 @@ def _add_results(app: FastAPI, store: Store) -> None:
     def activity_rttm(id: str) -> Response:
         """Who talks when, as RTTM."""
         result = store.result(id)
-        return _attached(downloads.rttm(result), "text/plain", downloads.named(result, ".rttm"))
+        return _attached(downloads.activity(result, "rttm"), "text/plain", downloads.named(result, ".rttm"))
 
     @app.get("/api/recordings/{id}/activity.txt", response_class=Response)
     def activity_labels(id: str) -> Response:
         """Who talks when, as labels for Audacity: start, end and name, apart by tabs."""
         result = store.result(id)
-        return _attached(downloads.labels(result), "text/plain", downloads.named(result, ".txt"))
+        return _attached(downloads.activity(result, "labels"), "text/plain", downloads.named(result, ".txt"))
 
     @app.get("/api/recordings/{id}/lanes.pcm", response_class=Response, responses=BINARY)
     def samples(id: str, request: Request) -> Response:

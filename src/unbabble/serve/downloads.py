@@ -6,29 +6,25 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from unbabble.files.activity import Activity, activity_text
 from unbabble.serve.separating import RTTM, SIDECAR, safe, title_of
-from unbabble.serve.store import RESULT, Result
+from unbabble.serve.store import Result
+from unbabble.tracking.activity import Turn
 
 BLOCK = 1 << 18
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can hold
 
 
-def rttm(result: Result) -> str:
-    """The command line's turns, with the recording's name and the names that talkers were given."""
-    lines = (result.folder / RESULT / RTTM).read_text(encoding="utf-8").splitlines()
-    title = _one_word(title_of(result.recording.name))
-    rows = [line.split(" ") for line in lines]
-    return "".join(
-        " ".join([row[0], title, *row[2:7], _one_word(result.name_of(row[7])), *row[8:]]) + "\n" for row in rows
-    )
-
-
-def labels(result: Result) -> str:
-    """Turns as label tracks of Audacity: start, end, name."""
-    return "".join(
-        f"{turn['start_s']:.3f}\t{turn['end_s']:.3f}\t{result.name_of(turn['speaker'])}\n"
+def activity(result: Result, name: str) -> str:
+    """The command line's turns in a format, with the recording's name and the names that talkers were given."""
+    speakers, channel = list(result.tracks), result.recording.options.get("channel", "mix")
+    turns = [
+        Turn(speakers.index(turn["speaker"]), turn["start_s"], turn["end_s"], turn["overlapped_share"])
         for turn in result.summary["turns"]
-    )
+    ]
+    names, title = [result.name_of(speaker) for speaker in speakers], title_of(result.recording.name)
+    said = Activity(title, 1 if channel == "mix" else channel, result.summary["duration_s"], names, turns)
+    return activity_text(said, name)
 
 
 def track_name(result: Result, speaker: str) -> str:
@@ -47,8 +43,8 @@ def zipped(result: Result) -> Iterator[bytes]:
     summary["source"] = {**summary["source"], "name": result.recording.name}
     texts = {
         SIDECAR: json.dumps(summary, indent=2) + "\n",
-        RTTM: rttm(result),
-        "labels.txt": labels(result),
+        RTTM: activity(result, "rttm"),
+        "labels.txt": activity(result, "labels"),
     }
     out, folder = _Chunks(), title_of(result.recording.name)
     with zipfile.ZipFile(out, "w") as archive:
@@ -74,11 +70,6 @@ def _apart(result: Result) -> dict[str, Path]:
 
 def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, EARLIEST)
-
-
-def _one_word(text: str) -> str:
-    """As the fields of RTTM must be."""
-    return "_".join(text.split())
 
 
 class _Chunks(io.RawIOBase):
