@@ -42,3 +42,8 @@ class MissingExtra(UnbabbleError):
 
 class ArgumentError(UnbabbleError, ValueError):
     """An argument of a function, or a flag of the program, that cannot have such a value."""
+
+
+def in_one_line(said: object) -> str:
+    """What somebody else says, an error above all, as a part of a line of ours."""
+    return " ".join(str(said).split())

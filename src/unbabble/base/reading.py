@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from unbabble.errors import in_one_line
+
 DEEPEST = 100  # lists and objects within one another: what comes after walks through them by recursion
 UNFOLDED = 100  # values for each character, to which the aliases of YAML may unfold
 
@@ -37,7 +39,7 @@ def from_yaml(text: str) -> Any:
     except RecursionError:
         raise ValueError(f"nested more than {DEEPEST} deep") from None
     except Exception as error:  # yaml.YAMLError, and whatever a tag makes of a value that it is not for
-        raise ValueError(" ".join(str(error).split()) or "a value that does not fit its tag") from None
+        raise ValueError(in_one_line(error) or "a value that does not fit its tag") from None
     return _bounded(value, len(text))
 
 

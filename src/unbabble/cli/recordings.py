@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unbabble.cli.screen import Cluster, Device, Screen
-from unbabble.errors import UnbabbleError
+from unbabble.errors import UnbabbleError, in_one_line
 
 if TYPE_CHECKING:  # they take a third of a second to load, which --help need not wait for
     from unbabble.files import Job, Options, Outcome
@@ -198,7 +198,7 @@ def _show(outcome: "Outcome", screen: Screen, alone: bool) -> None:
 def _row(outcome: "Outcome") -> tuple[str, ...]:
     """A line of the table: file, length, talkers heard, time taken, what else there is to say."""
     if outcome.summary is None:
-        message = " ".join(str(outcome.error).split())
+        message = in_one_line(outcome.error)
         reason = message.removeprefix(f"{outcome.job.name}: ").partition("; ")[0]
         return outcome.job.name, "", "", "", f"failed: {reason}"
     summary = outcome.summary

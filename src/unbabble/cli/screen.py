@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unbabble.base.progress import Advance, Progress
+from unbabble.errors import in_one_line
 
 Device = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda|coreml|directml", help="What runs the networks; auto: a GPU, if any.")
@@ -91,7 +92,7 @@ class Screen(Progress):
         """Print an error as one line, after its traceback with --debug."""
         if State.debug:
             traceback.print_exception(error)
-        self.say(f"error: {' '.join(str(error).split())}")
+        self.say(f"error: {in_one_line(error)}")
 
     def say(self, line: str) -> None:
         """One line to standard error."""

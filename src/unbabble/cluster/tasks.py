@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from unbabble.errors import ClusterError, MissingExtra, UnbabbleError
+from unbabble.errors import ClusterError, MissingExtra, UnbabbleError, in_one_line
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def connected(address: str) -> Iterator[None]:
         ray.init(found, log_to_driver=False, logging_level=logging.CRITICAL, **start)
     except Exception as error:  # of the client gRPC's, of the rest anything
         raise ClusterError(
-            f"cluster {address}: cannot be reached ({_in_one_line(error)}); start one with `ray start --head`, give "
+            f"cluster {address}: cannot be reached ({in_one_line(error)}); start one with `ray start --head`, give "
             f"the address of its head as ray://HOST:10001, or take {LOCAL}"
         ) from None
     try:
@@ -100,7 +100,7 @@ def in_order(
                     done[index] = failed(index, _lost(error))
             yield done.pop(number)
     except (ConnectionError, RuntimeError, SystemError) as error:  # of Ray's client
-        raise ClusterError(f"the cluster is gone ({_in_one_line(error)}); start it and this again to go on") from None
+        raise ClusterError(f"the cluster is gone ({in_one_line(error)}); start it and this again to go on") from None
     finally:
         for reference in under_way:
             _cancel(reference)
@@ -165,7 +165,7 @@ class Head:
             self._missed += 1
             if self._missed == MOST_MISSED:
                 raise ClusterError(
-                    f"the cluster is gone: its head {self._address} does not answer ({_in_one_line(error)}); start "
+                    f"the cluster is gone: its head {self._address} does not answer ({in_one_line(error)}); start "
                     "it, and then this again to go on"
                 ) from None
 
@@ -203,9 +203,9 @@ def _told(error: Any) -> ClusterError:
     if isinstance(cause, ModuleNotFoundError) or "No module named" in str(error):
         return ClusterError(
             "a worker of the cluster lacks a package that is here; install the same unbabble, with its extra "
-            f"cluster, on every node ({_in_one_line(cause)[-200:]})"
+            f"cluster, on every node ({in_one_line(cause)[-200:]})"
         )
-    return ClusterError(f"a task failed: unexpected {type(cause).__name__}: {_in_one_line(cause)}; please report it")
+    return ClusterError(f"a task failed: unexpected {type(cause).__name__}: {in_one_line(cause)}; please report it")
 
 
 def _lost(error: Exception) -> ClusterError:
@@ -220,7 +220,3 @@ def _cancel(reference: Any) -> None:
 
     with suppress(Exception):  # the cluster is gone, or the task is done
         ray.cancel(reference, force=True)
-
-
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unbabble.base.reading import from_json
-from unbabble.errors import AudioError, ClusterError, OutputError, UnbabbleError
+from unbabble.errors import AudioError, ClusterError, OutputError, UnbabbleError, in_one_line
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 LOCAL = re.compile(r"(file|local)://", re.IGNORECASE)
@@ -134,7 +134,7 @@ def told(url: str, doing: str, kind: type[UnbabbleError]) -> Iterator[None]:
     except FileNotFoundError:
         raise kind(f"{url}: cannot be {doing}: there is no such file, folder or bucket; check the address") from None
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error) or type(error).__name__
         raise kind(f"{url}: cannot be {doing}: {reason}; check permissions, credentials and the address") from None
 
 

@@ -19,7 +19,7 @@ from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpora, Corpus, Recording, check_disjoint
 from unbabble.corpora.manifest import MANIFEST_SUFFIXES, read_manifest
 from unbabble.corpora.readers import Found, Kind, find_files
-from unbabble.errors import AudioError, CorpusError
+from unbabble.errors import AudioError, CorpusError, in_one_line
 
 CHECKED_SUFFIXES = (".wav", ".flac")  # whose ends show whether they are whole
 COUNTED_SUFFIXES = (".mp3", ".aac")  # their headers lack the length, guess it or are wrong
@@ -191,7 +191,7 @@ def _measure(path: Path, known: Mapping[str, Measured]) -> Measured | str:
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror}; check the name and the permissions"
     except AudioError as error:
-        return " ".join(str(error).split())
+        return in_one_line(error)
 
 
 def _read_cache(cache: Path) -> dict[str, Measured]:

@@ -15,7 +15,7 @@ import torch
 
 from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import UNWATCHED, Progress
-from unbabble.errors import AudioError, CorpusError
+from unbabble.errors import AudioError, CorpusError, in_one_line
 from unbabble.evaluation.bins import Bins, overlap_bins
 from unbabble.evaluation.complexity import macs_of_model
 from unbabble.evaluation.escape import in_csv
@@ -56,7 +56,7 @@ class Evaluator:
         try:
             mixture, sources = self.mixtures[number]
         except (AudioError, CorpusError) as error:
-            return Unreadable(" ".join(str(error).split()))
+            return Unreadable(in_one_line(error))
         estimates = self.estimate(mixture, len(sources))
         return Result(
             scores=score(estimates, sources, mixture, self.mixtures.sample_rate, self.metrics),

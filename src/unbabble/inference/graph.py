@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unbabble.errors import ModelError
+from unbabble.errors import ModelError, in_one_line
 from unbabble.inference.devices import AUTO, PROCESSOR, Device, find_device
 
 if TYPE_CHECKING:  # loaded with the first graph, since it takes a while
@@ -89,7 +89,7 @@ class Graph:
             with self._alone:
                 results = self._session.run(list(self._outputs), arrays, options)
         except Exception as error:  # ONNX Runtime raises many kinds without a common base
-            raise ModelError(f"{self._path}: failed ({_in_one_line(error)}); get or export the model again") from None
+            raise ModelError(f"{self._path}: failed ({in_one_line(error)}); get or export the model again") from None
         lengths: dict[str | int | None, int] = {}
         for name, axes in self._inputs.items():
             lengths |= zip(axes, arrays[name].shape, strict=True)
@@ -128,7 +128,7 @@ class Graph:
         except Exception as error:  # ONNX Runtime raises many kinds without a common base
             on = "" if device is PROCESSOR else f" on device {device.name}"
             raise ModelError(
-                f"{self._path}: not a graph that ONNX Runtime can load{on} ({_in_one_line(error)})"
+                f"{self._path}: not a graph that ONNX Runtime can load{on} ({in_one_line(error)})"
             ) from None
         if device.provider not in session.get_providers():
             raise ModelError(
@@ -187,7 +187,3 @@ def _fit(found: Sequence[str | int | None], expected: Axes) -> bool:
 
 def _text(axes: Any) -> str:
     return f"({', '.join('any' if axis is None else str(axis) for axis in axes)})"
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unbabble.errors import MissingExtra, ModelError
+from unbabble.errors import MissingExtra, ModelError, in_one_line
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # else it is told what else is installed and who calls
 os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # what matters comes as an exception
@@ -101,19 +101,19 @@ def told(name: HubName) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         then = log_in if status in (401, 403) else "try again later"
-        raise ModelError(f"{name}: {hub} refuses it: {_in_one_line(error)}; {then}") from None
+        raise ModelError(f"{name}: {hub} refuses it: {in_one_line(error)}; {then}") from None
     except (errors.HTTPError, errors.OfflineModeIsEnabled) as error:
-        raise ModelError(f"{name}: {hub} is not reached: {_in_one_line(error)}; check the connection") from None
+        raise ModelError(f"{name}: {hub} is not reached: {in_one_line(error)}; check the connection") from None
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None)
         if reason is None:  # those of Xet, by which the Hub moves large files
-            raise ModelError(f"{name}: {hub} fails: {_in_one_line(error)}; try again later") from None
+            raise ModelError(f"{name}: {hub} fails: {in_one_line(error)}; try again later") from None
         raise ModelError(
             f"{name}: cannot be kept in the cache {constants.HF_HUB_CACHE}: {reason}; "
             "check space and permissions, or set HF_HOME to another folder"
         ) from None
     except ValueError as error:  # of the name; of the page's front matter
-        raise ModelError(f"{name}: {hub} does not take it: {_in_one_line(error)}") from None
+        raise ModelError(f"{name}: {hub} does not take it: {in_one_line(error)}") from None
 
 
 def _bars(shown: bool) -> type:
@@ -144,7 +144,3 @@ def _check_space(name: HubName, needed: int) -> None:
             f"{name}: {needed / 1e6:.0f} MB are to be kept in the cache {HF_HUB_CACHE}, but {free / 1e6:.0f} MB are "
             "free; make room, or set HF_HOME to another disk"
         )
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unbabble.audio import RATES_HZ, SHORTEST_S, HighPass, Resampler, check_numbers
 from unbabble.audio.filters import KERNEL_S
-from unbabble.errors import ArgumentError, AudioError
+from unbabble.errors import ArgumentError, AudioError, in_one_line
 from unbabble.inference.devices import AUTO
 from unbabble.inference.engine import Diarizer, Engine
 from unbabble.inference.model_folder import DIARIZER, SHORTEST_OVERLAP_S, WINDOWS_S, open_model, portable
@@ -434,7 +434,7 @@ def checked_samples(block: ArrayLike) -> Samples:
     try:
         array = np.asarray(block)
     except Exception as error:  # lists of lists, tensors of other libraries: each raises what it likes
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise AudioError(f"samples of {type(block)} are not read as an array ({reason}); {expected}") from None
     if isinstance(block, np.ma.MaskedArray):
         raise AudioError(f"samples with a mask; {expected}; fill what is masked first")

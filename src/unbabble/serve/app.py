@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from unbabble import __version__
-from unbabble.errors import OutputError, UnbabbleError
+from unbabble.errors import OutputError, UnbabbleError, in_one_line
 from unbabble.serve import downloads, lanes
 from unbabble.serve.queue import Queue
 from unbabble.serve.security import COOKIE, COOKIE_DAYS, Guard, Token
@@ -112,7 +112,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _error(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": " ".join(text.split())}, status)
+    return JSONResponse({"error": in_one_line(text)}, status)
 
 
 def _add_pages(app: FastAPI, token: Token) -> None:

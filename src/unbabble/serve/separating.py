@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbabble.errors import ArgumentError, ModelError
+from unbabble.errors import ArgumentError, ModelError, in_one_line
 from unbabble.files import Options, find_jobs
 from unbabble.files.one import separate_one
 from unbabble.files.results import safe, track_of
@@ -115,7 +115,7 @@ def separate_file(
     outcome = separate_one(job, separator, options, progress)
 
     def told(message: object) -> str:
-        return " ".join(str(message).replace(job.name, name).replace(str(source), name).split())
+        return in_one_line(str(message).replace(job.name, name).replace(str(source), name))
 
     return Outcome(None if outcome.error is None else told(outcome.error), tuple(map(told, outcome.notices)))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unbabble.base.reading import from_json
-from unbabble.errors import OutputError, UnbabbleError
+from unbabble.errors import OutputError, UnbabbleError, in_one_line
 from unbabble.serve.lanes import write_mixture, write_peaks
 from unbabble.serve.separating import Outcome, SeparatorOf, separate_file
 from unbabble.serve.store import MIXTURE, PEAKS, RESULT, SOURCE, folder_bytes, remove_results
@@ -94,7 +94,7 @@ def _separated(task: Task, separator_of: SeparatorOf, tell: Callable[[float], No
     try:
         outcome = _separate(task, separator_of, tell)
     except UnbabbleError as error:
-        outcome = Outcome(" ".join(str(error).replace(task.folder, task.name).split()))
+        outcome = Outcome(in_one_line(str(error).replace(task.folder, task.name)))
     except Exception as error:  # a defect of ours must not cost the others
         outcome = Outcome(f"{task.name}: unexpected {type(error).__name__}: {error}; please report it")
     if outcome.error is not None:

@@ -19,7 +19,7 @@ from unbabble.base.parallel import in_parallel
 from unbabble.base.progress import UNWATCHED, Progress
 from unbabble.base.reading import from_json
 from unbabble.corpora.corpus import Corpus
-from unbabble.errors import AudioError, CorpusError, OutputError
+from unbabble.errors import AudioError, CorpusError, OutputError, in_one_line
 from unbabble.mixing.plan import Plan
 from unbabble.mixing.recipe import WeightedRecipe
 from unbabble.mixing.render import Mixture, Renderer
@@ -69,7 +69,7 @@ class SetWriter:
         if not (self.out / name).is_dir():
             with suppress(AudioError):
                 self._write(name, self.plans.plan_of(index))
-        return tuple(" ".join(str(error).split()) for error in self.render.audio.unreadable.values())
+        return tuple(in_one_line(error) for error in self.render.audio.unreadable.values())
 
     def _write(self, name: str, plan: Plan) -> None:
         signals = _signals(self.render(plan), self.dry)

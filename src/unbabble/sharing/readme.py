@@ -5,6 +5,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from unbabble import __version__
+from unbabble.errors import in_one_line
 from unbabble.inference.model_folder import DIARIZATION, kind_of
 from unbabble.sharing.listing import Score, license_of, scores_of
 
@@ -40,10 +41,10 @@ def readme(card: dict[str, Any], name: str) -> str:
         "License of the data": training.get("data_license") or training.get("data_licence"),
         "Limits": card.get("limits"),
     }
-    listed = "\n".join(f"- **{key}**: {_in_one_line(value)}" for key, value in facts.items() if value is not None)
+    listed = "\n".join(f"- **{key}**: {in_one_line(value)}" for key, value in facts.items() if value is not None)
     use = "diarizer" if kind == DIARIZATION else "model"
     return (
-        f"---\n{front}\n---\n\n# {_in_one_line(card.get('name'))}\n\n"
+        f"---\n{front}\n---\n\n# {in_one_line(card.get('name'))}\n\n"
         f"A network for {kind} of overlapping talkers, made with unbabble {__version__} ([paper]({SOURCE})).\n\n"
         f'```sh\npip install "unbabble[hub]"\nunbabble separate recording.wav --out out --{use} {name}\n```\n\n'
         f"```python\nfrom unbabble import Separator\n\n"
@@ -102,8 +103,4 @@ def _table(scores: list[Score]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _in_one_line(text).replace("|", "\\|")
-
-
-def _in_one_line(value: Any) -> str:
-    return " ".join(str(value).split())
+    return in_one_line(text).replace("|", "\\|")
