@@ -27,9 +27,36 @@ def corpus(
 ) -> "Scan":
     """List a corpus as a manifest: speakers (or noises), files, durations, splits.
 
-    sources: folders of speech, or of noise, and manifests; out: .csv or .jsonl; layout: of the folders, by default
-    recognised. Returns the ``corpus``, and a line for each file that is ``unreadable``. Raises CorpusError,
-    OutputError; ValueError for another layout or suffix.
+    Parameters
+    ----------
+    sources
+        Folders of speech, or of noise, and manifests.
+    out
+        The manifest, .csv or .jsonl.
+    noise
+        Whether it is a corpus of noises, which have no speakers.
+    layout
+        Of the folders; ``auto``: recognised.
+    progress
+        Told what goes on.
+
+    Returns
+    -------
+    Scan
+        The ``corpus``, and a line for each file that is ``unreadable``.
+
+    Raises
+    ------
+    CorpusError
+        Where a folder is missing, of no known layout, or holds nothing that can be read.
+    OutputError
+        Where the manifest cannot be written.
+    ValueError
+        For another layout or suffix.
+
+    Examples
+    --------
+    >>> corpus("my/speech", "speech.csv").corpus  # doctest: +SKIP
     """
     from unbabble.base.output import prepare
     from unbabble.corpora.manifest import MANIFEST_SUFFIXES, write_manifest
@@ -58,10 +85,32 @@ def rooms(
     jobs: int = 1,
     progress: Progress = UNWATCHED,
 ) -> Path:
-    """Make a bank of rooms, from which ``simulate`` and ``train`` draw instead of computing each; returns ``out``.
+    """Make a bank of rooms, from which ``simulate`` and ``train`` draw instead of computing each.
 
-    out: .npz; recipe: YAML whose ``mixtures`` the rooms are for, by default the paper's. The rooms are the same for
-    any number of jobs. Raises MissingExtra, RecipeError, CorpusError, OutputError.
+    Parameters
+    ----------
+    out
+        The bank, .npz.
+    count
+        Number of rooms.
+    recipe
+        YAML whose ``mixtures`` the rooms are for; None: the paper's.
+    seed
+        With its number, it defines each room.
+    jobs
+        Processes; the rooms are the same for any number.
+    progress
+        Told what goes on.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    MissingExtra, RecipeError, CorpusError, OutputError
+        Where the rooms cannot be computed or written.
     """
     with _extra("rooms"):
         from unbabble.base.output import prepare
@@ -342,12 +391,38 @@ def compare(
     jobs: int = 1,
     progress: Progress = UNWATCHED,
 ) -> list[Path]:
-    """Train several designs under one budget, score them, and write the table beside the paper's; returns its files.
+    """Train several designs under one budget, score them, and write the table beside the paper's.
 
-    comparison: YAML of designs and what they have in common; out: folder for the runs, the test set and the table, in
-    which what is there is not made again; speech, noise, splits: instead of the recipe's; only: designs to train now;
-    table: train nothing, join what is there; jobs: processes for the test set and the scores. Raises MissingExtra,
-    RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError.
+    Parameters
+    ----------
+    comparison
+        YAML of designs and what they have in common.
+    out
+        Folder for the runs, the test set and the table. What is there already is not made again.
+    speech, noise, splits
+        Instead of the recipe's, as of ``train``.
+    only
+        Names of the designs to train now; none: all.
+    table
+        Train nothing, join what is there.
+    jobs
+        Processes for the test set and the scores.
+    progress
+        Told what goes on.
+
+    Returns
+    -------
+    list of Path
+        The files of the table.
+
+    Raises
+    ------
+    MissingExtra, RecipeError, CorpusError, AudioError, TrainingError, ModelError, OutputError
+        Where a design cannot be trained or scored.
+
+    Examples
+    --------
+    >>> compare("recipes/table1-small.yaml", "table", speech="my/speech")  # doctest: +SKIP
     """
     with _extra("compare"):
         from unbabble.experiments.config import read_comparison, recipe_of
@@ -365,9 +440,24 @@ def compare(
 
 
 def export(run: Folder, out: Folder) -> Path:
-    """Make a model folder from the best checkpoint of a run; returns ``out``.
+    """Make a model folder from the best checkpoint of a run.
 
-    Raises MissingExtra, TrainingError, RecipeError, ModelError, OutputError.
+    Parameters
+    ----------
+    run
+        Folder of a training run.
+    out
+        The model folder, which is not there yet.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    MissingExtra, TrainingError, RecipeError, ModelError, OutputError
+        Where the run has no checkpoint, or the folder cannot be made.
     """
     with _extra("export"):
         from unbabble.training.recipe import recipe_of_run
@@ -380,9 +470,24 @@ def export(run: Folder, out: Folder) -> Path:
 
 
 def quantize(model: Folder, out: Folder) -> Path:
-    """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits; returns ``out``.
+    """Make a smaller, faster copy of a model, whose LSTMs count in 8 bits.
 
-    model: a bundled one's name, or a folder. Raises MissingExtra, ModelError, OutputError.
+    Parameters
+    ----------
+    model
+        Name of a bundled model, or a model folder.
+    out
+        The new model folder.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    MissingExtra, ModelError, OutputError
+        Where the model cannot be read, or the folder cannot be made.
     """
     with _extra("quantize"):
         from unbabble.inference.model_folder import open_model
@@ -397,7 +502,15 @@ def quantize(model: Folder, out: Folder) -> Path:
 def models(folders: Folders = ()) -> "tuple[Listed, ...]":
     """The models there are: bundled, from the Hub in the cache, and at any depth in some folders, such as runs.
 
-    Each has the name by which it is ``use``d, ``where`` it is, its ``card``, and its ``size`` in bytes.
+    Parameters
+    ----------
+    folders
+        Where to look for model folders.
+
+    Returns
+    -------
+    tuple of Listed
+        Each with the name by which it is ``use``d, ``where`` it is, its ``card``, and its ``size`` in bytes.
     """
     from unbabble.sharing.listing import list_models
 

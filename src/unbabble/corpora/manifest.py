@@ -38,8 +38,19 @@ def read_manifest(path: Path) -> Corpus:
 def write_manifest(corpus: Corpus, path: Path) -> None:
     """Write a corpus, whole or not at all; ``read_manifest`` gives an equal one, but with absolute paths.
 
-    Paths below the manifest's folder are written relative to it, so that the two can move together.
-    Raises CorpusError where the suffix is neither .csv nor .jsonl, OutputError where the file cannot be written.
+    Parameters
+    ----------
+    corpus
+        Its paths below the manifest's folder are written relative to it, so that the two can move together.
+    path
+        Of the manifest.
+
+    Raises
+    ------
+    CorpusError
+        Where the suffix is neither .csv nor .jsonl.
+    OutputError
+        Where the file cannot be written.
     """
     folder = path.absolute().parent
     rows = [[_value(recording, column, folder) for column in COLUMNS] for recording in corpus.recordings]

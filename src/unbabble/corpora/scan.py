@@ -137,8 +137,21 @@ def measure_durations(
 ) -> tuple[dict[Path, float], tuple[str, ...]]:
     """Seconds of each file that can be read, and a line for each that cannot be, which says why.
 
-    cache: a .jsonl file of durations, read if it is there and fit for that, and written if anything is new.
-    jobs: threads; None for as many as suit the machine. Raises OutputError where the cache cannot be written.
+    Parameters
+    ----------
+    paths
+        Of the files.
+    cache
+        A .jsonl file of durations, read if it is there and fit for that, and written if anything is new.
+    jobs
+        Threads; None: as many as suit the machine.
+    progress
+        Told what goes on.
+
+    Raises
+    ------
+    OutputError
+        Where the cache cannot be written.
     """
     known = _read_cache(cache) if cache else {}
     durations: dict[Path, float] = {}

@@ -68,7 +68,7 @@ def snr(estimates: Tensor, sources: Tensor, ceiling_db: float | None = None) -> 
 def si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
     """Scale-invariant signal-to-distortion ratio in dB over the last axis: (..., samples) -> (...).
 
-    Means are removed first. (Le Roux et al., *SDR - half-baked or well done?*, 2019.)
+    Means are removed first. (arXiv 1811.02508, section 2.)
     """
     estimates = estimates - estimates.mean(-1, keepdim=True)
     sources = sources - sources.mean(-1, keepdim=True)
@@ -81,7 +81,7 @@ def quietness(estimates: Tensor, mixture: Tensor) -> Tensor:
     """How far below the mixture an estimate is, in dB over the last axis, at most 30: (..., samples) -> (...).
 
     What a ratio is for a silent source. Beyond 30 dB nothing is to be gained, else silence would rule the gradient
-    (Wisdom et al., *What's all the fuss about free universal sound separation data?*, 2021).
+    (Wisdom et al., *What's all the fuss about free universal sound separation data?*, hal-02984693).
     """
     loudness = _power(mixture) + SILENCE
     return -10 * (_power(estimates) / loudness + QUIET_ENOUGH).log10()

@@ -106,13 +106,25 @@ def read_set(
 ) -> MixtureSet:
     """The mixtures of one subset, such as Libri2Mix/wav16k/min/test, or of a set of unbabble's.
 
-    layout: one of LAYOUTS, or "auto" for the first that fits. mixture: the folder of mixtures to read; by default
-    mix_both, for WHAMR! mix_both_reverb, or the only one that is there. sources: "anechoic" or "reverb", for
-    WHAMR! only; by default what the mixture is the sum of. A mix_single has one source. Files are found by their
-    names; LibriMix's tables of paths are not needed.
+    Files are found by their names; LibriMix's tables of paths are not needed. A mix_single has one source.
 
-    Raises CorpusError where the folder is no such subset, holds no mixtures or lacks a file of one; AudioError
-    where no mixture can be read.
+    Parameters
+    ----------
+    folder
+        Of the subset.
+    layout
+        One of LAYOUTS; ``auto``: the first that fits.
+    mixture
+        Folder of mixtures to read; None: mix_both, for WHAMR! mix_both_reverb, or the only one that is there.
+    sources
+        ``anechoic`` or ``reverb``, for WHAMR! only; None: what the mixture is the sum of.
+
+    Raises
+    ------
+    CorpusError
+        Where the folder is no such subset, holds no mixtures or lacks a file of one.
+    AudioError
+        Where no mixture can be read.
     """
     name = _layout_of(folder, layout)
     if name == "libricss":

@@ -100,13 +100,39 @@ def write_set(
 ) -> Path:
     """Write mixtures and their truths, one folder each, and a manifest of them.
 
-    Each ``out/<name>/`` gets ``mixture``, ``source1``, ``source2`` ..., ``noise`` (24 bits, flac or wav; with
-    ``dry`` also the signals before the room) and its facts, whole or not at all. Names that are there already
-    stay as they are, so that a stopped run can go on; a folder of another origin is refused. Returns the path
-    of ``manifest.jsonl``, one object a line; ``manifest.csv`` holds the same facts as a table. The result does
-    not depend on ``jobs``, nor on ``make`` (None: processes of this machine). Recordings that cannot be read are told
-    to ``progress`` and left out. Raises CorpusError, at the end, where mixtures could not be made for that;
-    OutputError.
+    Each ``out/<name>/`` gets ``mixture``, ``source1``, ``source2`` ..., ``noise`` and its facts, whole or not at all.
+    Names that are there already stay as they are, so that a stopped run can go on.
+
+    Parameters
+    ----------
+    plans
+        What is in each mixture, by its name.
+    render
+        Makes the signals of a plan.
+    out
+        Folder for the mixtures; one of another origin is refused.
+    audio_format
+        ``flac`` or ``wav``, of 24 bits.
+    dry
+        Write the signals before the room as well.
+    jobs
+        Processes; the mixtures are the same for any number.
+    progress
+        Told what goes on, and which recordings cannot be read.
+    make
+        Makes the mixtures elsewhere, the same; None: in processes of this machine.
+
+    Returns
+    -------
+    Path
+        ``manifest.jsonl``, one object a line; ``manifest.csv`` holds the same facts as a table.
+
+    Raises
+    ------
+    CorpusError
+        At the end, where mixtures could not be made because recordings cannot be read.
+    OutputError
+        Where the folder is of another origin, or cannot be written.
     """
     claim(out, {**plans.origin, "format": audio_format, "dry": dry}, "mixtures", plans.names, _with_known_keys)
     if make is None:
