@@ -1,0 +1,137 @@
+"""How well speaker embeddings tell voices apart: the equal error rate by length of speech, and within one gender.
+
+    python benchmarks/embeddings.py --speech DIR --noise DIR --splits FILE [--diarizer FOLDER] [--genders FILE]
+
+Of every speaker of the split, pieces of speech of 0.5, 1, 2 and 5 s are cut out of different places (pauses are taken
+out first), as they are and in rooms with noise (recipes/paper.yaml, one talker), and each piece is compared with all
+others: pieces of one speaker, and of two. A piece's embedding is the mean of the diarizer's over its frames.
+
+``--resemblyzer`` measures the embedding of the package resemblyzer (pip install resemblyzer; last released in 2020)
+on the same pieces, for comparison.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from quality import PAPER, QUIET, gender_of, in_split
+
+from unbabble.corpora.corpus import Corpus
+from unbabble.corpora.decoded import DecodedAudio
+from unbabble.corpora.scan import scan_corpora
+from unbabble.evaluation.diarization import equal_error
+from unbabble.evaluation.text import markdown_table
+from unbabble.inference.engine import Diarizer
+from unbabble.mixing.mixer import Mixer
+from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe, WholeUtterances
+from unbabble.mixing.render import Mixture
+from unbabble.tracking.activity import FRAME_S, speech_frames
+from unbabble.tracking.viterbi import unit
+
+RATE = 16000
+Embed = Callable[[np.ndarray], np.ndarray]  # speech (samples,) -> embedding, of length 1
+
+
+def main() -> None:
+    options = parse()
+    heard = in_split(scan_corpora(options.speech, options.noise or [], options.cache), options)
+    embeddings = {name: of_diarizer(name) for name in options.diarizer or ["diarizer"]}
+    if options.resemblyzer:
+        embeddings["resemblyzer"] = of_resemblyzer()
+    genders = {speaker: gender_of(speaker, heard.speech, options) for speaker in heard.speech.names}
+    conditions = {"clean": (QUIET, None)} | ({"room and noise": (PAPER, heard.noise)} if options.noise else {})
+    print(f"split {options.split}, {len(genders)} speakers, {options.pieces} pieces of each\n")
+    rows = []
+    for condition, (recipe, noise) in conditions.items():
+        speech = {one: spoken(one, recipe, heard.speech, noise, options) for one in genders}
+        for length_s in options.lengths:
+            pieces = {one: cut(whole, length_s, options.pieces) for one, whole in speech.items()}
+            for name, embed in embeddings.items():
+                errors = errors_of(pieces, embed, genders)
+                rows.append([name, condition, f"{length_s:g}", *(f"{100 * error:.1f} %" for error in errors)])
+    print(markdown_table(["embedding", "speech", "seconds", "equal error", "same gender"], rows))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--diarizer", action="append", help="a bundled one's name, or a folder; may be repeated")
+    parser.add_argument("--resemblyzer", action="store_true")
+    parser.add_argument("--speech", type=Path, action="append", required=True, help="corpus folder or manifest")
+    parser.add_argument("--noise", type=Path, action="append", help="folder of noises")
+    parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--genders", type=Path, help="JSON {speaker: f or m}, of those whose corpus does not say it")
+    parser.add_argument("--lengths", type=float, nargs="+", default=[0.5, 1.0, 2.0, 5.0], help="in seconds")
+    parser.add_argument("--pieces", type=int, default=12, help="of each speaker, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, help="folder for decoded speech, kept for the next time")
+    options = parser.parse_args()
+    options.genders = json.loads(options.genders.read_text(encoding="utf-8")) if options.genders else {}
+    return options
+
+
+def spoken(
+    speaker: str, recipe: MixtureRecipe, speech: Corpus, noise: Corpus | None, options: argparse.Namespace
+) -> list[np.ndarray]:
+    """Some recordings of one speaker without their pauses, each in a room of its own where there are rooms."""
+    whole = replace(recipe, n_speakers=1, timeline=WholeUtterances(length="max"), duration_s=None)
+    audio = DecodedAudio(RATE, options.cache)
+    recordings = spread(speech.of(speaker), options.pieces)
+    mixers = (Mixer(Corpus((one,)), noise, (WeightedRecipe(1.0, whole),), audio, options.seed) for one in recordings)
+    return [without_pauses(mixer(number)) for number, mixer in enumerate(mixers)]
+
+
+def without_pauses(drawn: Mixture) -> np.ndarray:
+    (active,), frame = speech_frames(drawn.dry_sources, RATE), round(FRAME_S * RATE)
+    frames = drawn.mixture[: drawn.mixture.size // frame * frame].reshape(-1, frame)
+    return frames[active[: len(frames)]].ravel()
+
+
+def cut(takes: list[np.ndarray], length_s: float, most: int) -> list[np.ndarray]:
+    """Pieces that do not overlap, taken from as many takes as there are."""
+    length = round(length_s * RATE)
+    numbers = [(n, take) for take in range(len(takes)) for n in range(len(takes[take]) // length)]
+    chosen = spread(sorted(numbers)[: max(most, len(takes))], most)
+    return [takes[take][n * length : (n + 1) * length] for n, take in chosen]
+
+
+def spread(things: Sequence[Any], most: int) -> list[Any]:
+    """So many of them at most, from the first to the last."""
+    chosen = np.linspace(0, len(things) - 1, min(len(things), most)).round().astype(int)
+    return [things[n] for n in chosen]
+
+
+def errors_of(
+    pieces: dict[str, list[np.ndarray]], embed: Embed, genders: dict[str, str | None]
+) -> tuple[float, float]:
+    """Of all pairs of pieces; and with pairs of two speakers of one gender alone."""
+    vectors = {speaker: np.stack([embed(one) for one in of_one]) for speaker, of_one in pieces.items() if of_one}
+    same = np.concatenate([(own @ own.T)[np.triu_indices(len(own), 1)] for own in vectors.values()])
+    other, alike = [], []
+    for one, another in combinations(vectors, 2):
+        cosines = (vectors[one] @ vectors[another].T).ravel()
+        other.append(cosines)
+        if genders[one] and genders[one] == genders[another]:
+            alike.append(cosines)
+    return equal_error(same, np.concatenate(other)), equal_error(same, np.concatenate([np.zeros(0), *alike]))
+
+
+def of_diarizer(name: str) -> Embed:
+    diarizer = Diarizer(name)
+    return lambda speech: unit(diarizer(speech[np.newaxis].astype(np.float32), RATE)[1][0].mean(0))
+
+
+def of_resemblyzer() -> Embed:
+    from resemblyzer import VoiceEncoder, normalize_volume
+
+    encoder = VoiceEncoder("cpu", verbose=False)
+    return lambda speech: unit(encoder.embed_utterance(normalize_volume(speech, -30, increase_only=True)))
+
+
+if __name__ == "__main__":
+    main()
