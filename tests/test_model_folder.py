@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -22,7 +23,7 @@ from unbabble.networks.config import MixedDesign, MultiScaleDesign, NetworkConfi
 from unbabble.networks.front_ends.tasnet import TasNetConfig
 from unbabble.networks.network import SeparationNetwork
 from unbabble.training import export
-from unbabble.training.export import export_model
+from unbabble.training.export import export_model, read_weights_of_model
 
 SCALES = MultiScaleDesign(
     (
@@ -82,6 +83,35 @@ def test_the_folder_is_enough_to_go_on_training(tiny_model):
     card = json.loads((tiny_model / "model.json").read_text())
     network = SeparationNetwork(parse_settings(NetworkConfig, card["network"], "model.json"))
     network.load_state_dict(load_file(tiny_model / "weights.safetensors"))
+
+
+@pytest.mark.parametrize("design", [SCALES, SisoOnlyDesign(1, 1)])
+def test_weights_of_half_precision_take_half_the_place_and_are_those_that_run(tmp_path, design):
+    recipe, sizes = tiny_recipe(design), {}
+    recipe = replace(recipe, network=replace(recipe.network, channels=32, block=DualPathConfig(32)))
+    for weights in ("single", "half"):
+        torch.manual_seed(0)
+        network = SeparationNetwork(recipe.network)
+        halved = replace(recipe, model=replace(recipe.model, weights=weights))
+        folder = export_model(network, halved, tmp_path / weights)
+        sizes[weights] = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != "model.json"}
+    assert all(sizes["half"][name] < 0.7 * sizes["single"][name] for name in sizes["half"])
+    stored = read_weights_of_model(open_model(folder), recipe.network)
+    assert {one.dtype for one in stored.values()} == {torch.float32}
+    for name, weight in network.state_dict().items():
+        torch.testing.assert_close(stored[name], weight, rtol=0, atol=0)
+    torch.manual_seed(0)
+    original = SeparationNetwork(recipe.network)
+    changes = [
+        (one - other).abs().max() for one, other in zip(original.parameters(), network.parameters(), strict=True)
+    ]
+    assert 0 < max(changes) < 1e-3
+    mixture = torch.randn(2, 5000)
+    with torch.no_grad():
+        expected = network(mixture).numpy()
+    np.testing.assert_allclose(
+        Engine(open_model(folder))(mixture.numpy()), expected, atol=1e-4 * np.abs(expected).max()
+    )
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import warnings
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,7 @@ from unbabble.networks.diarizer import Diarizer
 from unbabble.networks.network import SeparationNetwork
 
 OPSET = 17
+FEW = 1000  # numbers that are not worth a node
 
 Axes = dict[str, dict[int, str]]
 
@@ -60,6 +63,23 @@ def export_graph(
             output_names=list(outputs),
             dynamic_axes=axes,
         )
+    store_in_halves(path)
+
+
+def store_in_halves(path: Path) -> None:
+    """Store weights of a graph in half precision where that changes no number; they are used in single precision."""
+    graph = onnx.load(path)
+    for weights in graph.graph.initializer:
+        numbers = onnx.numpy_helper.to_array(weights)
+        if (
+            numbers.dtype == np.float32
+            and numbers.size > FEW
+            and (numbers == (half := numbers.astype(np.float16))).all()
+        ):
+            name, stored = weights.name, f"{weights.name}.half"
+            weights.CopyFrom(onnx.numpy_helper.from_array(half, stored))
+            graph.graph.node.insert(0, onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
+    onnx.save(graph, path)
 
 
 class LatentEncoder(nn.Module):

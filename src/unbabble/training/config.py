@@ -145,11 +145,13 @@ class CardConfig:
     version: str = "1"
     license: str = "not stated"
     limits: str = "not stated"  # where it fails, in plain words
+    weights: Literal["single", "half"] = "single"  # the precision that they are rounded to and stored in
 
     _old = renamed(licence="license")
 
     def undescribed(self: "C") -> "C":
-        return replace(self, **{field.name: getattr(CardConfig, field.name) for field in fields(CardConfig)})
+        told = [field.name for field in fields(CardConfig) if field.name != "weights"]
+        return replace(self, **{name: getattr(CardConfig, name) for name in told})
 
 
 C = TypeVar("C", bound=CardConfig)

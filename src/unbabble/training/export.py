@@ -94,9 +94,12 @@ def export_model(
     OutputError
     """
     network, kind = network.eval(), KINDS[recipe.kind]
+    if recipe.model.weights == "half":
+        for parameter in network.parameters():
+            parameter.data = parameter.data.half().float()
     with whole_folder(folder) as beside, writing(folder):
         graphs = kind.graphs(network, beside)
-        (beside / WEIGHTS).write_bytes(save(network.state_dict()))
+        (beside / WEIGHTS).write_bytes(save({name: smallest(one) for name, one in network.state_dict().items()}))
         card = _card(network, recipe, kind, facts or {}, scores or {})
         card["checksums"] = {name: checksum(beside / name) for name in (*graphs, WEIGHTS)}
         (beside / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
@@ -116,7 +119,13 @@ def read_weights_of_model(model: ModelFolder | DiarizerFolder, network: Any) -> 
         )
     path = model.path / WEIGHTS
     check_file(path, model.card["checksums"])
-    return load_file(path)
+    return {name: one.float() if one.dtype == torch.half else one for name, one in load_file(path).items()}
+
+
+def smallest(weights: Tensor) -> Tensor:
+    """In half precision, where that changes no number."""
+    half = weights.half()
+    return half if weights.dtype == torch.float and torch.equal(half.float(), weights) else weights
 
 
 def check_engines_agree(network: nn.Module, recipe: Recipe, folder: Path) -> None:
