@@ -1,10 +1,14 @@
-"""How well speaker embeddings tell voices apart: the equal error rate by length of speech, and within one gender.
+"""How good a diarizer is: active speakers counted, and voices told apart by their embeddings.
 
-    python benchmarks/embeddings.py --speech DIR --noise DIR --splits FILE [--diarizer FOLDER] [--genders FILE]
+    python benchmarks/diarizer.py --speech DIR --noise DIR --splits FILE [--diarizer FOLDER] [--genders FILE]
 
-Of every speaker of the split, pieces of speech of 0.5, 1, 2 and 5 s are cut out of different places (pauses are taken
-out first), as they are and in rooms with noise (recipes/paper.yaml, one talker), and each piece is compared with all
-others: pieces of one speaker, and of two. A piece's embedding is the mean of the diarizer's over its frames.
+Counts: of the frames of conversations of two and of three in which nobody, one, and more talk, how many are found to
+be so; in quiet, in rooms with noise (recipes/paper.yaml), and the quiet ones over a telephone.
+
+Embeddings: of every speaker of the split, pieces of speech of 0.5, 1, 2 and 5 s are cut out of different places
+(pauses are taken out first), as they are and in rooms with noise, and each piece is compared with all others: pieces
+of one speaker, and of two. A piece's embedding is the mean of the diarizer's over its frames; its equal error rate is
+that of taking one voice for two as often as two for one.
 
 ``--resemblyzer`` measures the embedding of the package resemblyzer (pip install resemblyzer; last released in 2020)
 on the same pieces, for comparison.
@@ -19,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import PAPER, QUIET, gender_of, in_split
+from conversations import STYLES
+from quality import CODED, PAPER, QUIET, gender_of, in_split
 
-from unbabble.corpora.corpus import Corpus
+from unbabble.corpora.corpus import Corpora, Corpus
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
-from unbabble.evaluation.diarization import equal_error
+from unbabble.evaluation.diarization import DiarizationScores, equal_error
 from unbabble.evaluation.text import markdown_table
 from unbabble.inference.engine import Diarizer
 from unbabble.mixing.mixer import Mixer
@@ -40,21 +45,28 @@ Embed = Callable[[np.ndarray], np.ndarray]  # speech (samples,) -> embedding, of
 def main() -> None:
     options = parse()
     heard = in_split(scan_corpora(options.speech, options.noise or [], options.cache), options)
-    embeddings = {name: of_diarizer(name) for name in options.diarizer or ["diarizer"]}
+    diarizers = {name: Diarizer(name) for name in options.diarizer or ["diarizer"]}
+    rooms = {"room and noise": PAPER} if options.noise else {}
+    print(f"split {options.split}, {len(heard.speech.names)} speakers\n")
+    rows = []
+    for where, recipe in ({"quiet": QUIET} | rooms | {"telephone": CODED["telephone"]}).items():
+        recipe = recipe if where in rooms else replace(recipe, noise_snr_db=None, room=None)
+        conversations = talks_of(recipe, heard, options)
+        rows += [[name, where, *recalls(one, conversations)] for name, one in diarizers.items()]
+    print(markdown_table(["diarizer", "where", "nobody", "one", "more"], rows) + "\n")
+    embeddings = {name: of_diarizer(one) for name, one in diarizers.items()}
     if options.resemblyzer:
         embeddings["resemblyzer"] = of_resemblyzer()
     genders = {speaker: gender_of(speaker, heard.speech, options) for speaker in heard.speech.names}
-    conditions = {"clean": (QUIET, None)} | ({"room and noise": (PAPER, heard.noise)} if options.noise else {})
-    print(f"split {options.split}, {len(genders)} speakers, {options.pieces} pieces of each\n")
     rows = []
-    for condition, (recipe, noise) in conditions.items():
-        speech = {one: spoken(one, recipe, heard.speech, noise, options) for one in genders}
+    for where, recipe in ({"quiet": QUIET} | rooms).items():
+        speech = {one: spoken(one, recipe, heard, options) for one in genders}
         for length_s in options.lengths:
             pieces = {one: cut(whole, length_s, options.pieces) for one, whole in speech.items()}
             for name, embed in embeddings.items():
                 errors = errors_of(pieces, embed, genders)
-                rows.append([name, condition, f"{length_s:g}", *(f"{100 * error:.1f} %" for error in errors)])
-    print(markdown_table(["embedding", "speech", "seconds", "equal error", "same gender"], rows))
+                rows.append([name, where, f"{length_s:g}", *(f"{100 * error:.1f} %" for error in errors)])
+    print(markdown_table(["embedding", "where", "seconds", "equal error", "same gender"], rows))
 
 
 def parse() -> argparse.Namespace:
@@ -67,6 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--split", default="test")
     parser.add_argument("--genders", type=Path, help="JSON {speaker: f or m}, of those whose corpus does not say it")
     parser.add_argument("--lengths", type=float, nargs="+", default=[0.5, 1.0, 2.0, 5.0], help="in seconds")
+    parser.add_argument("--talks", type=int, default=60, help="conversations of each kind")
     parser.add_argument("--pieces", type=int, default=12, help="of each speaker, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, help="folder for decoded speech, kept for the next time")
@@ -75,14 +88,30 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def spoken(
-    speaker: str, recipe: MixtureRecipe, speech: Corpus, noise: Corpus | None, options: argparse.Namespace
-) -> list[np.ndarray]:
+def talks_of(recipe: MixtureRecipe, heard: Corpora, options: argparse.Namespace) -> list[Mixture]:
+    """Conversations of 12 s, half of two people and half of three."""
+    parts = (replace(recipe, n_speakers=n, timeline=STYLES["lively"], duration_s=12.0) for n in (2, 3))
+    mixtures = tuple(WeightedRecipe(1.0, part) for part in parts)
+    mixer = Mixer(heard.speech, heard.noise, mixtures, DecodedAudio(RATE, options.cache), options.seed)
+    return [mixer(number) for number in range(options.talks)]
+
+
+def recalls(diarizer: Diarizer, conversations: Sequence[Mixture]) -> list[str]:
+    """Of frames with nobody, one, and more who talk."""
+    scores = DiarizationScores(3)
+    for one in conversations:
+        true = np.minimum(speech_frames(one.dry_sources, RATE).sum(0), 2)
+        scores.add_counts(true, diarizer(one.mixture[np.newaxis], RATE)[0][0, : len(true)].argmax(1))
+    return [f"{scores.scores()[f'recall_{count}'] or 0:.1%}" for count in range(3)]
+
+
+def spoken(speaker: str, recipe: MixtureRecipe, heard: Corpora, options: argparse.Namespace) -> list[np.ndarray]:
     """Some recordings of one speaker without their pauses, each in a room of its own where there are rooms."""
     whole = replace(recipe, n_speakers=1, timeline=WholeUtterances(length="max"), duration_s=None)
     audio = DecodedAudio(RATE, options.cache)
-    recordings = spread(speech.of(speaker), options.pieces)
-    mixers = (Mixer(Corpus((one,)), noise, (WeightedRecipe(1.0, whole),), audio, options.seed) for one in recordings)
+    recordings = spread(heard.speech.of(speaker), options.pieces)
+    parts = (WeightedRecipe(1.0, whole),)
+    mixers = (Mixer(Corpus((one,)), heard.noise, parts, audio, options.seed) for one in recordings)
     return [without_pauses(mixer(number)) for number, mixer in enumerate(mixers)]
 
 
@@ -121,8 +150,7 @@ def errors_of(
     return equal_error(same, np.concatenate(other)), equal_error(same, np.concatenate([np.zeros(0), *alike]))
 
 
-def of_diarizer(name: str) -> Embed:
-    diarizer = Diarizer(name)
+def of_diarizer(diarizer: Diarizer) -> Embed:
     return lambda speech: unit(diarizer(speech[np.newaxis].astype(np.float32), RATE)[1][0].mean(0))
 
 
