@@ -39,13 +39,15 @@ def connected(address: str) -> Iterator[None]:
         return
     start = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        found = address if address == LOCAL else _answering(address)
+        if address != LOCAL:
+            _check_answers(address)
         _keep_quiet()
-        ray.init(found, log_to_driver=False, logging_level=logging.CRITICAL, **start)
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **start)
     except Exception as error:  # of the client gRPC's, of the rest anything
         raise ClusterError(
             f"cluster {address}: cannot be reached ({in_one_line(error)}); start one with `ray start --head`, give "
-            f"the address of its head as ray://HOST:10001, or take {LOCAL}"
+            f"the address of its head as ray://HOST:10001, or take {LOCAL}; where it has a token, set "
+            "RAY_AUTH_MODE=token"
         ) from None
     try:
         yield
@@ -159,7 +161,7 @@ class Head:
             return
         self._looked = time.monotonic()
         try:
-            _answering(self._address)
+            _check_answers(self._address)
             self._missed = 0
         except OSError as error:
             self._missed += 1
@@ -177,8 +179,8 @@ def n_processors() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _answering(address: str) -> str:
-    """An address that somebody answers at: a host and a port. Raises OSError, ConnectionError."""
+def _check_answers(address: str) -> None:
+    """Raise OSError where nobody answers at an address, a host and a port, on which Ray would wait for minutes."""
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
     if address == "auto":
@@ -187,7 +189,6 @@ def _answering(address: str) -> str:
     if not port.isdecimal():
         raise ConnectionError(f"{address} has no port")
     socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_S).close()
-    return address
 
 
 def _keep_quiet() -> None:
