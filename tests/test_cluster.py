@@ -6,6 +6,7 @@ The cluster is started once; the last tests kill its nodes.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, REPO, one_line_error, run_here
+from conftest import RATE, REPO, one_line_error, run, run_here
 from talkers import assert_separated, talk
 
 pytest.importorskip("ray")
@@ -220,6 +221,17 @@ def test_a_cluster_that_is_not_there_is_told(monkeypatch):
     for address in ("ray://127.0.0.1:9", "127.0.0.1:9", "nowhere"):
         with pytest.raises(ClusterError, match=rf"cluster {address}: cannot be reached"), tasks.connected(address):
             pass
+
+
+def test_who_answers_but_is_no_cluster_is_told_in_one_line(tmp_path):
+    write(tmp_path / "talk.wav", talk(RATE).sum(0)[:RATE])
+    hurried = {"RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "1", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"ray://127.0.0.1:{silent.getsockname()[1]}"
+        command = ("separate", tmp_path / "talk.wav", "--out", tmp_path / "out", "--cluster", address)
+        done = run(*command, env=os.environ | hurried)
+    one_line_error(done, f"cluster {address}: cannot be reached", "RAY_AUTH_MODE=token")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nobody_is_told_of_its_use():

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import soundfile
 import torch
-from conftest import RATE, REPO, exported, run, run_here
+from conftest import RATE, REPO, exported, one_line_error, run, run_here
 from test_sets_preview import Page
 from typer.testing import CliRunner
 
@@ -23,6 +24,7 @@ from unbabble.errors import CorpusError, ModelError, OutputError
 from unbabble.evaluation.evaluate import Evaluator, evaluate
 from unbabble.evaluation.metrics import score
 from unbabble.evaluation.report import WORST, write_report
+from unbabble.inference.devices import DEVICES, PROCESSOR, Device
 from unbabble.mixing.recipe import MixtureRecipe, WeightedRecipe
 from unbabble.networks.config import SisoOnlyDesign
 from unbabble.sets.read import read_set
@@ -286,3 +288,17 @@ def test_wrong_options_are_named(tiny_model, small_set, tmp_path):
         done = CliRunner().invoke(app, [*arguments, option, value])
         assert done.exit_code == 2
         assert part in " ".join(done.output.split())
+
+
+def test_the_device_runs_the_networks_and_a_missing_one_is_told_at_once(tiny_model, small_set, tmp_path, monkeypatch):
+    command = ("evaluate", tiny_model, small_set, "--out", tmp_path / "out", "--metrics", "si_sdr")
+    missing = run_here(*command, "--device", "directml")
+    one_line_error(missing, "device directml: ", "pip install onnxruntime-directml")
+    assert not (tmp_path / "out").exists()
+    expected = evaluate(tiny_model, read_set(small_set), tmp_path / "cpu", limit=2, device="cpu")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", PROCESSOR.provider])
+    monkeypatch.setitem(DEVICES, "cuda", Device("cuda", PROCESSOR.provider, "nothing", at_once=4))
+    found = evaluate(tiny_model, read_set(small_set), tmp_path / "gpu", limit=2, device="cuda")
+    assert found.evaluator._separator.engine.device is DEVICES["cuda"]
+    for one, other in zip(found.results, expected.results, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-2)

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -42,7 +43,9 @@ def connected(address: str) -> Iterator[None]:
         if address != LOCAL:
             _check_answers(address)
         _keep_quiet()
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **start)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Ray's client warns of, it raises, too
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **start)
     except Exception as error:  # of the client gRPC's, of the rest anything
         raise ClusterError(
             f"cluster {address}: cannot be reached ({in_one_line(error)}); start one with `ray start --head`, give "

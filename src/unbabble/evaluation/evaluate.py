@@ -24,7 +24,7 @@ from unbabble.evaluation.overlap import measured_overlap
 from unbabble.evaluation.results import Result, ResultTable
 from unbabble.evaluation.speed import Speed, measure_speed
 from unbabble.evaluation.summary import Table, summarise
-from unbabble.inference.devices import AUTO
+from unbabble.inference.devices import AUTO, find_device
 from unbabble.inference.model_folder import ModelFolder, open_diarizer, open_model
 from unbabble.inference.separator import Separator
 from unbabble.sets.read import MixtureFiles, MixtureSet
@@ -160,6 +160,7 @@ def evaluate(
     OutputError
     """
     folder = open_model(model)
+    find_device(device)  # told before anything is written
     numbers = _chosen(mixtures, folder, speakers, limit)
     if network_only and mixtures.sample_rate != folder.sample_rate:
         raise CorpusError(

@@ -1,7 +1,7 @@
 """Which models there are: those that come with the package, those from the Hub in the cache, and folders."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ class Listed:
 
     use: str
     where: str
-    card: dict[str, Any]
+    card: dict[str, Any] = field(repr=False)
     size: int
 
     @property
