@@ -16,6 +16,7 @@ Numbers = NDArray[np.intp]
 
 SILENCE_DB = -120.0  # of no power at all
 STEADY_S, MOSTLY = 1.0, 0.1  # an estimate is so for at least so long, but for this fraction of the frames
+NOBODY_TALKS = np.array([0.0, -20.0, -20.0], np.float32)  # log-probabilities of no, one and more talkers in silence
 KEPT_FRAMES = 2  # of silence beside speech
 
 
@@ -61,8 +62,11 @@ def observe(mixture: Samples, estimates: Samples, sample_rate: int, diarizer: Di
     frame = round(FRAME_S * sample_rate)
     n_frames = -(-mixture.size // frame)
     counts, embeddings = diarizer(np.vstack([mixture, estimates]), sample_rate)
-    levels = 10 * np.log10(frame_power(estimates, frame) + 10 ** (SILENCE_DB / 10))
-    return Observations(counts[0, :n_frames], embeddings[:, :n_frames], levels.astype(np.float32))
+    power, *powers = frame_power(np.vstack([mixture, estimates]), frame) + 10 ** (SILENCE_DB / 10)
+    levels = 10 * np.log10(np.array(powers, np.float32).reshape(len(estimates), n_frames))
+    silent = 10 * np.log10(power) < SILENCE_DB + 1
+    known = np.where(silent[:, np.newaxis], NOBODY_TALKS, counts[0, :n_frames])
+    return Observations(known.astype(np.float32), embeddings[:, :n_frames], levels.astype(np.float32))
 
 
 class Stitcher:
