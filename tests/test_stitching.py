@@ -1,6 +1,7 @@
 """Who talks when, and tracks that keep their talkers: talkers here are tones, which a diarizer of its own knows."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -231,6 +232,18 @@ def test_estimates_of_one_moment_are_two_people():
             for one, other in itertools.combinations(range(4), 2)
             if moments[one] == moments[other] >= 0
         )
+
+
+@pytest.mark.parametrize(("n_moments", "n_alone", "n_people"), [(3, 0, 2), (3, 6, 2), (3, 30, 1), (0, 9, 1)])
+def test_who_talk_at_once_for_long_are_two_however_alike_they_sound(n_moments, n_alone, n_people):
+    """But where that is little of the speech, it is an echo."""
+    together = Pieces.joined(
+        [replace(voices([0, 0], spread=0.05, seed=n), moments=np.zeros(2, np.intp)) for n in range(n_moments)], 16
+    )
+    pieces = Pieces.joined([together, voices([0] * n_alone, spread=0.05)], 16)
+    assert pieces.together_s == n_moments
+    assert len(find_people(pieces, Bounds.of("auto"), PARAMETERS)) == n_people
+    assert len(find_people(pieces, Bounds.of(1), PARAMETERS)) == 1
 
 
 def test_pieces_of_one_moment_stay_those_of_one_when_windows_are_joined():

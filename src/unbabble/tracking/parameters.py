@@ -30,6 +30,8 @@ class Parameters:
     alike: float = 0.7  # cosine above which two clusters are one person's
     needed_s: float = 7.0  # of speech that a cluster needs to be another person's,
     needed_ratio: float = 0.065  # or this fraction of all speech, where that is less
+    together_s: float = 0.8  # of several at once, with which there are two people at least,
+    together_ratio: float = 0.25  # if they are this fraction of all speech
     alone_s: float = 3.0  # of speech of single talkers, with less of which estimates of several are clustered too
 
     def __post_init__(self) -> None:

@@ -92,6 +92,12 @@ class Pieces:
         """(pieces,): those of single talkers."""
         return self.moments < 0
 
+    @property
+    def together_s(self) -> float:
+        """How long there are several estimates of one moment."""
+        _, first, counts = np.unique(self.moments[~self.alone], return_index=True, return_counts=True)
+        return float(self.frames[~self.alone][first[counts > 1]].sum()) * FRAME_S
+
 
 def pieces_of(seen: Observations, new: slice, parameters: Parameters) -> Pieces:
     """The pieces of the frames ``new`` of a window: what one talker says alone, and estimates where several talk."""
@@ -117,10 +123,19 @@ def find_people(pieces: Pieces, bounds: Bounds, parameters: Parameters) -> Array
     """
     long = pieces.at_least(parameters.shortest_piece_s)
     pieces = long if len(long.frames) else pieces
-    alone = pieces[pieces.alone]
+    alone, together_s = pieces[pieces.alone], pieces.together_s
     heard = alone if alone.speech_s >= parameters.alone_s else pieces
     if bounds.most == 1:
         return unit((heard.vectors * heard.frames[:, None]).sum(0, keepdims=True))[: len(heard.frames)]
+    people = _found(heard, bounds, parameters)
+    shortest_s = max(parameters.together_s, parameters.together_ratio * (alone.speech_s + together_s))
+    if len(people) < 2 and together_s >= shortest_s:  # who talk at once are two, however alike they sound
+        return _found(pieces, Bounds(max(2, bounds.least), bounds.most), parameters)
+    return people
+
+
+def _found(heard: Pieces, bounds: Bounds, parameters: Parameters) -> Array:
+    """The people of the clusters of pieces, by their first one."""
     needed = min(parameters.needed_s, parameters.needed_ratio * heard.speech_s) / FRAME_S
     people = _clustered(_condensed(heard, parameters), bounds, needed, parameters)
     while len(people):
