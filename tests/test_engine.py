@@ -142,10 +142,9 @@ def test_numbers_that_are_none_make_no_track(tiny_model, tmp_path, factor):
 
 @pytest.fixture
 def ctrl_c():
-    """Presses it in a moment, in which what never ends is not done."""
+    """Presses it a moment after it is called, in which what never ends is not done."""
     timer = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
-    timer.start()
-    yield
+    yield timer.start
     timer.join()
 
 
@@ -161,6 +160,7 @@ def test_ctrl_c_ends_a_graph_that_never_ends(tiny_model, tmp_path, through, ctrl
             "diarizer": partial(interruptible, partial(graph, {"mixture": tone(1.0)[np.newaxis]})),  # as it is run
         }
         with pytest.raises(KeyboardInterrupt):
+            ctrl_c()
             uses[through]()
     for thread in set(threading.enumerate()) - before:
         thread.join()
