@@ -144,8 +144,10 @@ def test_numbers_that_are_none_make_no_track(tiny_model, tmp_path, factor):
 def ctrl_c():
     """Presses it a moment after it is called, in which what never ends is not done."""
     timer = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start jobs that ignore it
     yield timer.start
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals threads as POSIX does")
