@@ -3,7 +3,6 @@
 import warnings
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -70,16 +69,18 @@ def store_in_halves(path: Path) -> None:
     """Store weights of a graph in half precision where that changes no number; they are used in single precision."""
     graph = onnx.load(path)
     for weights in graph.graph.initializer:
-        numbers = onnx.numpy_helper.to_array(weights)
-        if (
-            numbers.dtype == np.float32
-            and numbers.size > FEW
-            and (numbers == (half := numbers.astype(np.float16))).all()
-        ):
+        numbers = smallest(torch.tensor(onnx.numpy_helper.to_array(weights)))
+        if numbers.dtype == torch.half and numbers.numel() > FEW:
             name, stored = weights.name, f"{weights.name}.half"
-            weights.CopyFrom(onnx.numpy_helper.from_array(half, stored))
+            weights.CopyFrom(onnx.numpy_helper.from_array(numbers.numpy(), stored))
             graph.graph.node.insert(0, onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
     onnx.save(graph, path)
+
+
+def smallest(weights: Tensor) -> Tensor:
+    """In half precision, where that changes no number."""
+    half = weights.half()
+    return half if weights.dtype == torch.float and torch.equal(half.float(), weights) else weights
 
 
 class LatentEncoder(nn.Module):

@@ -61,12 +61,12 @@ def observe(mixture: Samples, estimates: Samples, sample_rate: int, diarizer: Di
     """What a diarizer makes of a window (samples,) and its estimates (estimates, samples)."""
     frame = round(FRAME_S * sample_rate)
     n_frames = -(-mixture.size // frame)
-    counts, embeddings = diarizer(np.vstack([mixture, estimates]), sample_rate)
-    power, *powers = frame_power(np.vstack([mixture, estimates]), frame) + 10 ** (SILENCE_DB / 10)
-    levels = 10 * np.log10(np.array(powers, np.float32).reshape(len(estimates), n_frames))
-    silent = 10 * np.log10(power) < SILENCE_DB + 1
+    signals = np.vstack([mixture, estimates])
+    counts, embeddings = diarizer(signals, sample_rate)
+    levels = (10 * np.log10(frame_power(signals, frame) + 10 ** (SILENCE_DB / 10))).astype(np.float32)
+    silent = levels[0] < SILENCE_DB + 1
     known = np.where(silent[:, np.newaxis], NOBODY_TALKS, counts[0, :n_frames])
-    return Observations(known.astype(np.float32), embeddings[:, :n_frames], levels.astype(np.float32))
+    return Observations(known.astype(np.float32), embeddings[:, :n_frames], levels[1:])
 
 
 class Stitcher:

@@ -29,7 +29,7 @@ from unbabble.inference.model_folder import (
     open_model,
 )
 from unbabble.networks.designs import SisoOnly
-from unbabble.networks.graphs import diarization_graphs, separation_graphs
+from unbabble.networks.graphs import diarization_graphs, separation_graphs, smallest
 from unbabble.networks.network import SeparationNetwork
 from unbabble.training.checkpoint import read_checkpoint, read_weights
 from unbabble.training.config import ModelConfig, Recipe
@@ -120,12 +120,6 @@ def read_weights_of_model(model: ModelFolder | DiarizerFolder, network: Any) -> 
     path = model.path / WEIGHTS
     check_file(path, model.card["checksums"])
     return {name: one.float() if one.dtype == torch.half else one for name, one in load_file(path).items()}
-
-
-def smallest(weights: Tensor) -> Tensor:
-    """In half precision, where that changes no number."""
-    half = weights.half()
-    return half if weights.dtype == torch.float and torch.equal(half.float(), weights) else weights
 
 
 def check_engines_agree(network: nn.Module, recipe: Recipe, folder: Path) -> None:
