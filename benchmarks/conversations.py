@@ -67,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What all benchmarks of conversations are told."""
     parser.add_argument("--model", default="default", help="a bundled model's name, or a model folder")
     parser.add_argument("--diarizer", default="diarizer", help="likewise")
+    add_data_arguments(parser)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """What mixtures are made of."""
     parser.add_argument("--speech", type=Path, action="append", required=True, help="corpus folder or manifest")
     parser.add_argument("--noise", type=Path, action="append", help="folder of noises, for the rooms with noise")
     parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}")

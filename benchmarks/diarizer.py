@@ -15,21 +15,19 @@ on the same pieces, for comparison.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conversations import STYLES
-from quality import CODED, PAPER, QUIET, gender_of, in_split
+from conversations import STYLES, add_data_arguments
+from quality import CODED, PAPER, QUIET, gender_of, in_split, read_genders
 
 from unbabble.corpora.corpus import Corpora, Corpus
 from unbabble.corpora.decoded import DecodedAudio
 from unbabble.corpora.scan import scan_corpora
-from unbabble.evaluation.diarization import DiarizationScores, equal_error
+from unbabble.evaluation.diarization import DiarizationScores
 from unbabble.evaluation.text import markdown_table
 from unbabble.inference.engine import Diarizer
 from unbabble.mixing.mixer import Mixer
@@ -64,8 +62,7 @@ def main() -> None:
         for length_s in options.lengths:
             pieces = {one: cut(whole, length_s, options.pieces) for one, whole in speech.items()}
             for name, embed in embeddings.items():
-                errors = errors_of(pieces, embed, genders)
-                rows.append([name, where, f"{length_s:g}", *(f"{100 * error:.1f} %" for error in errors)])
+                rows.append([name, where, f"{length_s:g}", *errors_of(pieces, embed, genders)])
     print(markdown_table(["embedding", "where", "seconds", "equal error", "same gender"], rows))
 
 
@@ -73,18 +70,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--diarizer", action="append", help="a bundled one's name, or a folder; may be repeated")
     parser.add_argument("--resemblyzer", action="store_true")
-    parser.add_argument("--speech", type=Path, action="append", required=True, help="corpus folder or manifest")
-    parser.add_argument("--noise", type=Path, action="append", help="folder of noises")
-    parser.add_argument("--splits", type=Path, help="JSON {split: {corpus: [name, ...]}}")
+    add_data_arguments(parser)
     parser.add_argument("--split", default="test")
     parser.add_argument("--genders", type=Path, help="JSON {speaker: f or m}, of those whose corpus does not say it")
     parser.add_argument("--lengths", type=float, nargs="+", default=[0.5, 1.0, 2.0, 5.0], help="in seconds")
     parser.add_argument("--talks", type=int, default=60, help="conversations of each kind")
     parser.add_argument("--pieces", type=int, default=12, help="of each speaker, at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, help="folder for decoded speech, kept for the next time")
     options = parser.parse_args()
-    options.genders = json.loads(options.genders.read_text(encoding="utf-8")) if options.genders else {}
+    options.genders = read_genders(options.genders, parser)
     return options
 
 
@@ -135,19 +128,15 @@ def spread(things: Sequence[Any], most: int) -> list[Any]:
     return [things[n] for n in chosen]
 
 
-def errors_of(
-    pieces: dict[str, list[np.ndarray]], embed: Embed, genders: dict[str, str | None]
-) -> tuple[float, float]:
+def errors_of(pieces: dict[str, list[np.ndarray]], embed: Embed, genders: dict[str, str | None]) -> list[str]:
     """Of all pairs of pieces; and with pairs of two speakers of one gender alone."""
+    everybody, alike = DiarizationScores(3), DiarizationScores(3)
     vectors = {speaker: np.stack([embed(one) for one in of_one]) for speaker, of_one in pieces.items() if of_one}
-    same = np.concatenate([(own @ own.T)[np.triu_indices(len(own), 1)] for own in vectors.values()])
-    other, alike = [], []
-    for one, another in combinations(vectors, 2):
-        cosines = (vectors[one] @ vectors[another].T).ravel()
-        other.append(cosines)
-        if genders[one] and genders[one] == genders[another]:
-            alike.append(cosines)
-    return equal_error(same, np.concatenate(other)), equal_error(same, np.concatenate([np.zeros(0), *alike]))
+    everybody.add_embeddings(list(vectors.values()))
+    for group in {genders[speaker] or speaker for speaker in vectors}:
+        alike.add_embeddings([own for speaker, own in vectors.items() if (genders[speaker] or speaker) == group])
+    errors = [scores.scores()["equal_error"] for scores in (everybody, alike)]
+    return ["-" if error is None else f"{100 * error:.1f} %" for error in errors]
 
 
 def of_diarizer(diarizer: Diarizer) -> Embed:

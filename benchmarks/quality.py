@@ -152,11 +152,16 @@ def parse() -> Options:
     if len({"all", *(folder.name for folder in options.speech)}) <= len(options.speech):
         parser.error("--speech: rows are named after the folders; give them names that differ, and none the name all")
     options.split = options.split if options.splits else None
+    options.genders = read_genders(options.genders, parser)
+    return options
+
+
+def read_genders(path: Path | None, parser: argparse.ArgumentParser) -> dict[str, str]:
+    """What --genders names; the program ends where that is no such file."""
     try:
-        options.genders = json.loads(options.genders.read_text(encoding="utf-8")) if options.genders else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError) as error:
         parser.error(f'--genders: expected JSON such as {{"ann": "f"}}: {error}')
-    return options
 
 
 def chosen(options: Options) -> Iterator[str]:
